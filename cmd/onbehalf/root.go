@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
+)
+
+const version = "0.1.0"
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "onbehalf",
+		Short: "Act as Google Workspace users, without any service-account key",
+		Long: `onbehalf makes one call of a Google Workspace API as one user for each job,
+without any service-account key, and says what came of it.
+
+Exit status: 0 all succeeded · 1 some jobs did not · 2 wrong use or
+configuration · 3 stopped by a fault that an operator or administrator must
+mend · 130 interrupted.`,
+		Example: `  onbehalf demo                                  # see it work: no account, no network
+  onbehalf run --sandbox jobs.jsonl              # try your jobs in an embedded Workspace
+  onbehalf run --policy policy.yaml jobs.jsonl   # the real thing
+  onbehalf schema job                            # what a job may hold`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newDemo(), newRun(), newSandbox(), newSchema())
+	return root
+}
+
+func newSchema() *cobra.Command {
+	schemas := map[string][]byte{"job": jobs.JobSchema, "result": jobs.ResultSchema, "policy": policy.Schema}
+	names := []cobra.Completion{
+		cobra.CompletionWithDesc("job", "what is published to the topic of jobs"),
+		cobra.CompletionWithDesc("result", "what comes back on the topic of results"),
+		cobra.CompletionWithDesc("policy", "who may be acted for, and with what"),
+	}
+	return &cobra.Command{
+		Use:       "schema job|result|policy",
+		Short:     "Print a JSON Schema",
+		Example:   "  onbehalf schema job > job.schema.json",
+		ValidArgs: names,
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), string(schemas[args[0]]))
+			return err
+		},
+	}
+}

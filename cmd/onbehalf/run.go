@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onbehalf-dev/onbehalf/functions"
+	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
+	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
+	"github.com/onbehalf-dev/onbehalf/internal/telemetry"
+)
+
+const (
+	// firstWait and lastWait bound the pause before a job is tried again.
+	firstWait, lastWait = time.Second, time.Minute
+	// maxTries is how often a job is tried before it is given up.
+	maxTries = 6
+	// noRoom is what a line may be longer than a job before it is not read at all.
+	noRoom = 16 << 20
+)
+
+type runFlags struct {
+	sandbox     bool
+	world       string
+	policy      string
+	concurrency int
+	verbose     bool
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Do jobs here and now",
+		Long: `Does the jobs of a file, one JSON object a line ("-" is standard input), by the
+same path as the deployed function, and writes their results to standard output,
+one a line. Settings come from the same environment variables. A job without an
+id is known by its file and line.
+
+It stops early at a fault that an operator or administrator must mend, and says
+how.`,
+		Example: `  onbehalf run --sandbox jobs.jsonl
+  onbehalf run --policy policy.yaml jobs.jsonl > results.jsonl
+  jq -c '.dryRun = true' jobs.jsonl | onbehalf run --policy policy.yaml -`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runJobs(cmd, args[0], f) },
+	}
+	cmd.Flags().BoolVar(&f.sandbox, "sandbox", false, "do them in an embedded Workspace")
+	cmd.Flags().StringVar(&f.world, "world", "", "with --sandbox: YAML file of users, service accounts and objects (default: a small example.com)")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: ONBEHALF_POLICY; with --sandbox, everything in its domains)")
+	cmd.Flags().IntVar(&f.concurrency, "concurrency", 16, "how many jobs at a time")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log each attempt to standard error")
+	return cmd
+}
+
+func runJobs(cmd *cobra.Command, file string, f runFlags) error {
+	if f.concurrency < 1 || f.concurrency > 1000 {
+		return fmt.Errorf("--concurrency: %d is not accepted; 1 to 1000 are", f.concurrency)
+	}
+	in, err := open(cmd, file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	ctx := cmd.Context()
+	x, end, err := f.executor(ctx, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer end()
+
+	r := &runner{x: x, out: bufio.NewWriter(cmd.OutOrStdout()), progress: newProgress(cmd.ErrOrStderr(), 0)}
+	err = r.run(ctx, in, filepath.Base(file), f.concurrency)
+	r.progress.end()
+	if flushErr := r.out.Flush(); err == nil {
+		err = flushErr
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%d jobs: %s\n", r.progress.done(), r.progress.counts())
+	return r.exit(ctx, err)
+}
+
+func open(cmd *cobra.Command, file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	return os.Open(file)
+}
+
+// executor makes the Executor, for the sandbox or for the real thing.
+func (f runFlags) executor(ctx context.Context, stderr io.Writer) (*functions.Executor, func(), error) {
+	o := functions.Options{Results: kept{}}
+	if f.verbose {
+		o.Logger = telemetry.NewLogger(stderr, slog.LevelInfo)
+	}
+	if f.policy != "" {
+		data, err := os.ReadFile(f.policy)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--policy: %w", err)
+		}
+		if o.Policy, err = policy.Parse(data); err != nil {
+			return nil, nil, fmt.Errorf("--policy: %s: %w", f.policy, err)
+		}
+	}
+	if f.sandbox {
+		return f.embedded(ctx, o)
+	}
+	if f.world != "" {
+		return nil, nil, errors.New("--world: is for --sandbox, which is not given")
+	}
+	cfg, err := config.Load(os.Environ())
+	if err != nil {
+		return nil, nil, err
+	}
+	x, err := functions.New(ctx, cfg, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return x, func() { _ = x.Close() }, nil
+}
+
+func (f runFlags) embedded(ctx context.Context, o functions.Options) (*functions.Executor, func(), error) {
+	world, err := loadWorld(f.world)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--world: %w", err)
+	}
+	if o.Policy == nil {
+		if o.Policy, err = everythingIn(world); err != nil {
+			return nil, nil, err
+		}
+	}
+	w, err := startWorkspace(world)
+	if err != nil {
+		return nil, nil, err
+	}
+	x, err := w.executor(ctx, o)
+	if err != nil {
+		_ = w.close()
+		return nil, nil, err
+	}
+	return x, func() { _, _ = x.Close(), w.close() }, nil
+}
+
+// kept takes results that the runner writes itself: a job's result is out when
+// its line is.
+type kept struct{}
+
+func (kept) Publish(context.Context, jobs.Result) error { return nil }
+
+// runner does the jobs of one file.
+type runner struct {
+	x        *functions.Executor
+	progress *progress
+
+	mu      sync.Mutex
+	out     *bufio.Writer
+	failed  int
+	stopped *jobs.Result // the result at whose fault the run stopped
+}
+
+// run does the jobs in, concurrency at a time, until they end, or ctx does, or
+// a fault stops them. What has begun is finished.
+func (r *runner) run(ctx context.Context, in io.Reader, name string, concurrency int) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var (
+		group sync.WaitGroup
+		slots = make(chan struct{}, concurrency)
+		lines = bufio.NewScanner(in)
+	)
+	lines.Buffer(nil, noRoom)
+	n := 0
+	for ctx.Err() == nil && lines.Scan() {
+		n++
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		msg := pubsubio.Message{ID: fmt.Sprintf("%s:%d", name, n), Data: bytes.Clone(line)}
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			if err := r.do(ctx, msg); err != nil {
+				stop(err)
+			}
+		})
+	}
+	group.Wait()
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: line %d: %w", name, n+1, err)
+	}
+	return context.Cause(ctx)
+}
+
+// do tries one job until it has its result, and writes that.
+func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
+	wait := firstWait
+	for try := 1; ; try++ {
+		msg.Delivery = try
+		outcome := r.x.Execute(ctx, msg)
+		if outcome.Answer == functions.Done {
+			return r.write(outcome.Result)
+		}
+		if try == maxTries {
+			outcome.Result.Status = jobs.Failed
+			return r.write(outcome.Result)
+		}
+		select {
+		case <-ctx.Done():
+			return nil // it has no result yet, and is not counted
+		case <-time.After(wait):
+			wait = min(2*wait, lastWait)
+		}
+	}
+}
+
+// errStopped ends a run at a fault that every further job would meet.
+var errStopped = errors.New("stopped")
+
+func (r *runner) write(result jobs.Result) error {
+	data, err := result.Encode()
+	if err != nil {
+		return err
+	}
+	r.progress.add(result.Status)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !result.Status.Good() {
+		r.failed++
+	}
+	if _, err := r.out.Write(append(data, '\n')); err != nil {
+		return err
+	}
+	if e := result.Error; result.Status == jobs.Failed && (e.Fault == jobs.FaultAdmin || e.Fault == jobs.FaultOperator) {
+		r.stopped = &result
+		return errStopped
+	}
+	return nil
+}
+
+// exit turns how the run ended into the command's exit status.
+func (r *runner) exit(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, errStopped):
+		e := r.stopped.Error
+		return &exitError{exitStopped, fmt.Errorf("stopped at job %s: %s\n%s", r.stopped.Job, e.Message, e.Fix)}
+	case ctx.Err() != nil:
+		return &exitError{exitInterrupted, errors.New("interrupted; the jobs that had begun are finished")}
+	case err != nil:
+		return err
+	case r.failed > 0:
+		return &exitError{exitSomeFailed, nil}
+	}
+	return nil
+}

@@ -1,0 +1,20 @@
+// Package functions holds the entry points, and is the only package that knows
+// everyone. Execute is the product: read execute.go first.
+//
+// # Execute
+//
+// Triggered by: a Pub/Sub message on the topic of jobs.
+//
+// Does: one job, which is one call as one user; publishes its one result.
+//
+// Retried: when it answers 429 or 503, by Pub/Sub, with back-off. A job that
+// has its result is answered from the ledger, with no second call.
+//
+// Scopes: the narrowest of the job's method, as the user; cloud-platform, as
+// itself.
+//
+// IAM roles: a custom role with iam.serviceAccounts.signJwt on the delegated
+// service account, pubsub.publisher on the results topic,
+// secretmanager.secretAccessor on the policy's secret, storage.objectViewer on
+// buckets that letters are read from.
+package functions

@@ -1,0 +1,198 @@
+package functions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/ledger"
+	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
+	"github.com/onbehalf-dev/onbehalf/internal/telemetry"
+)
+
+const (
+	// attemptTimeout bounds an attempt where the caller sets no deadline of its
+	// own: Pub/Sub gives an event function 540 s.
+	attemptTimeout = 5 * time.Minute
+	// settleReserve is kept of the deadline to settle in: the call ends by then.
+	settleReserve = 20 * time.Second
+	// callTimeout bounds the one call, which goes on when the caller hangs up.
+	callTimeout = 2 * time.Minute
+)
+
+// ServeHTTP answers one delivery of a job, as Pub/Sub makes it.
+func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx := telemetry.WithTrace(r.Context(), r.Header, x.project)
+	msg, err := pubsubio.Receive(w, r)
+	if err != nil {
+		// Without a message id there is nothing to publish a result for; Pub/Sub
+		// keeps what is not acked, and its dead-letter topic shows it to people.
+		x.log.ErrorContext(ctx, "not a Pub/Sub message", "error", err.Error())
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	outcome := x.Execute(ctx, msg)
+	w.WriteHeader(outcome.Answer.status())
+}
+
+// Execute does one delivery of a job, from the message to the result.
+func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) (outcome Outcome) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	a := &attempt{msg: msg, startedAt: time.Now(), executionID: funcframework.ExecutionIDFromContext(ctx)}
+	defer func() {
+		if value := recover(); value != nil {
+			a.err = x.panicked(ctx, a, value)
+		}
+		outcome = x.settle(ctx, a)
+	}()
+	a.response, a.err = x.attempt(ctx, a)
+	return // settle gives the outcome
+}
+
+// attempt is the record of one delivery. It is begun before anything is done
+// and settled on every way out, so that no way out can skip it.
+type attempt struct {
+	msg         pubsubio.Message
+	startedAt   time.Time
+	executionID string
+
+	job    jobs.Job
+	claim  *ledger.Claim // nil until the job is ours
+	scopes []string
+	token  delegation.Token
+	called bool // the call has begun, and nothing says that it did not take effect
+
+	response jsontext.Value
+	err      error
+}
+
+// attempt is the path.
+func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, error) {
+	// Decode: what cannot be right must cost nothing and reach nobody.
+	job, wrong := jobs.Decode(a.msg.Data, a.msg.ID)
+	a.job = job
+
+	// Claim: a job that is delivered again gets its first result, not a second
+	// call. A dry run does nothing that could be done twice.
+	if !job.DryRun {
+		claim, err := x.ledger.Claim(ctx, job.ID)
+		if err != nil {
+			return nil, err
+		}
+		a.claim = &claim
+		if claim.Result != nil {
+			return nil, errSettled
+		}
+	}
+
+	// Now that the failure is this job's own to keep, it may fail.
+	if wrong != nil {
+		return nil, wrong
+	}
+	if job.Expired(a.startedAt) {
+		return nil, &expiredError{job.NotAfter}
+	}
+	call, err := x.actions.Prepare(job)
+	if err != nil {
+		return nil, err
+	}
+	a.scopes = call.Scopes
+
+	// Allow: scopes limit what is done, never as whom. Only the policy does.
+	if err := x.policy.Allow(job); err != nil {
+		return nil, err
+	}
+
+	// Become the user: for just this call's scopes, without any key.
+	a.token, err = x.minter.Token(ctx, job.User, call.Scopes...)
+	if err != nil {
+		return nil, err
+	}
+	if job.DryRun {
+		return nil, nil
+	}
+
+	// Call: once begun it is not broken off, for then nobody could say whether
+	// it took effect.
+	ctx, cancel := uninterrupted(ctx)
+	defer cancel()
+	a.called = true
+	return call.Do(ctx, a.token.Authorize)
+}
+
+// uninterrupted is ctx without its caller's hanging up, for the time of a call.
+func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(callTimeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-settleReserve).Before(end) {
+		end = deadline.Add(-settleReserve)
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
+}
+
+// settle ends the attempt: it keeps the final result, publishes it, and says
+// what Pub/Sub is to be answered.
+func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleReserve)
+	defer cancel()
+	outcome := x.judge(a)
+	defer func() { x.audit(ctx, a, outcome) }()
+
+	// A token that the API refuses is of no use to the next job either.
+	if outcome.dropToken {
+		x.minter.Drop(a.token)
+	}
+	if outcome.Answer != Done {
+		x.release(ctx, a)
+		return outcome
+	}
+	if a.claim != nil && a.claim.Result == nil {
+		if err := x.ledger.Settle(ctx, *a.claim, outcome.Result); err != nil {
+			outcome.put(Again, jobs.StageSettle, "notKept", err)
+			return outcome
+		}
+	}
+	// The result is kept before it is published: where this fails, the event is
+	// delivered again and the same result goes out, with no second call.
+	if err := x.results.Publish(ctx, outcome.Result); err != nil {
+		outcome.put(Again, jobs.StageSettle, "notPublished", err)
+	}
+	return outcome
+}
+
+// release gives the job back to a later attempt.
+func (x *Executor) release(ctx context.Context, a *attempt) {
+	if a.claim == nil {
+		return
+	}
+	if err := x.ledger.Release(ctx, *a.claim); err != nil {
+		x.log.ErrorContext(ctx, "cannot release the job", "job", a.job.ID, "error", err.Error())
+	}
+}
+
+// panicked counts a panic and logs where it was, but not its value: that may
+// hold anything, a letter or a token included.
+func (x *Executor) panicked(ctx context.Context, a *attempt, value any) error {
+	x.log.Log(ctx, telemetry.LevelCritical, "panic", "panics", x.panics.Add(1), "job", a.job.ID, "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+	return errPanic
+}
+
+var (
+	errPanic   = errors.New("panic")
+	errSettled = errors.New("the job has its result already")
+)
+
+// expiredError says that a job has lost its point.
+type expiredError struct{ notAfter time.Time }
+
+func (e *expiredError) Error() string {
+	return "notAfter: is " + e.notAfter.Format(time.RFC3339) + ", which has passed"
+}

@@ -1,0 +1,176 @@
+package functions
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/ledger"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
+	"github.com/onbehalf-dev/onbehalf/internal/telemetry"
+)
+
+// Answer is what is said to who delivered a job.
+type Answer int
+
+// What can be said.
+const (
+	Done  Answer = iota // the final result is out: never again
+	Later               // put off; it does not help to hurry
+	Again               // a passing fault: try again
+)
+
+// status is the answer in HTTP: Pub/Sub acks a 2xx and delivers again, with
+// back-off, what is answered with anything else.
+func (a Answer) status() int {
+	switch a {
+	case Done:
+		return http.StatusOK
+	case Later:
+		return http.StatusTooManyRequests
+	}
+	return http.StatusServiceUnavailable
+}
+
+// Outcome is what came of one delivery of a job.
+type Outcome struct {
+	Answer Answer
+	// Result is the job's final result where Answer is [Done]. Otherwise the
+	// job has none yet, and Result.Error says why.
+	Result jobs.Result
+	// Replayed says that the result is that of an earlier delivery.
+	Replayed bool
+
+	dropToken bool
+}
+
+// judge is the one switch from what came of an attempt to its outcome.
+func (x *Executor) judge(a *attempt) Outcome {
+	if errors.Is(a.err, errSettled) {
+		return Outcome{Answer: Done, Result: *a.claim.Result, Replayed: true}
+	}
+	o := Outcome{Result: jobs.NewResult(a.job)}
+	o.Result.Attempts = max(1, a.msg.Delivery)
+	if a.claim != nil {
+		o.Result.Attempts = a.claim.Attempt
+	}
+	o.Result.StartedAt, o.Result.FinishedAt = a.startedAt.UTC(), time.Now().UTC()
+
+	var (
+		wrong   *jobs.FieldError
+		expired *expiredError
+		refusal *policy.Refusal
+		mint    *delegation.Error
+		call    *actions.Error
+	)
+	switch {
+	case a.err == nil && a.job.DryRun:
+		o.Result.Status = jobs.Previewed
+	case a.err == nil:
+		o.Result.Status, o.Result.Response = jobs.Succeeded, a.response
+	case errors.As(a.err, &wrong):
+		o.fail(jobs.Failed, jobs.Error{Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "badJob", Message: wrong.Error(), Fix: "Correct the job and publish it under a new id."})
+	case errors.As(a.err, &expired):
+		o.fail(jobs.Expired, jobs.Error{Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "expired", Message: expired.Error(), Fix: "If it is still wanted, publish it under a new id with a later notAfter."})
+	case errors.As(a.err, &refusal):
+		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
+	case errors.As(a.err, &mint):
+		o.blame(x.names(a), answerOf(mint))
+	case errors.As(a.err, &call):
+		o.blame(x.names(a), answerOf(call))
+		o.dropToken = call.Status == http.StatusUnauthorized && call.Object == ""
+		if call.Doubtful {
+			o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
+		}
+	case errors.Is(a.err, ledger.ErrHeld):
+		o.put(Later, jobs.StageDecode, "held", a.err)
+	case errors.Is(a.err, errPanic) && a.called:
+		o.doubt(jobs.Error{Reason: "panic"})
+	default:
+		// The caller gave up, the ledger is away, or we panicked: nothing was done.
+		o.put(Again, jobs.StageDecode, "interrupted", a.err)
+	}
+	return o
+}
+
+// fail ends the job without success.
+func (o *Outcome) fail(status jobs.Status, e jobs.Error) {
+	o.Answer, o.Result.Status, o.Result.Error = Done, status, &e
+}
+
+// doubt ends the job where nobody can say whether the call took effect. To
+// make it again could do it twice.
+func (o *Outcome) doubt(e jobs.Error) {
+	e.Stage, e.Fault = jobs.StageCall, jobs.FaultGoogle
+	e.Message = "The call was begun, but no clear answer came: it may or may not have taken effect."
+	e.Fix = "Look into the mailbox; if the effect is not there, publish the job under a new id."
+	o.fail(jobs.Uncertain, e)
+	o.dropToken = false
+}
+
+// put puts the job off.
+func (o *Outcome) put(answer Answer, stage jobs.Stage, reason string, err error) {
+	o.Answer, o.Result.Error = answer, &jobs.Error{Stage: stage, Fault: jobs.FaultGoogle, Reason: reason, Message: err.Error()}
+}
+
+// blame says who must act on an answer of Google's, and whether to try again.
+func (o *Outcome) blame(n names, a answer) {
+	known := know(a)
+	e := jobs.Error{Stage: a.stage, Fault: known.fault, Code: a.status, Reason: a.code, Message: n.fill(known.message), Fix: n.fill(known.fix)}
+	o.fail(jobs.Failed, e)
+	o.Answer = known.answer
+}
+
+// audit writes the one line for each attempt that an auditor can rely on: who,
+// as whom, what, with which scopes, and what came of it.
+func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
+	r := o.Result
+	attrs := []slog.Attr{
+		slog.String("job", r.Job),
+		slog.String("serviceAccount", x.minter.ServiceAccount()),
+		slog.String("user", r.User),
+		slog.String("action", r.Action),
+		slog.Any("scopes", a.scopes),
+		slog.Any("token", a.token),
+		slog.Int("answer", o.Answer.status()),
+		slog.Int("attempt", r.Attempts),
+		slog.Bool("called", a.called),
+		slog.Duration("took", time.Since(a.startedAt)),
+		slog.String("messageId", a.msg.ID),
+		slog.Int("deliveryAttempt", a.msg.Delivery),
+	}
+	if r.Batch != "" {
+		attrs = append(attrs, slog.String("batch", r.Batch))
+	}
+	if o.Replayed {
+		attrs = append(attrs, slog.Bool("replayed", true))
+	}
+	if r.Status != "" {
+		attrs = append(attrs, slog.String("status", string(r.Status)))
+	}
+	if e := r.Error; e != nil {
+		attrs = append(attrs, slog.String("stage", string(e.Stage)), slog.String("fault", string(e.Fault)),
+			slog.Int("code", e.Code), slog.String("reason", e.Reason), slog.String("error", e.Message))
+	}
+	if a.executionID != "" {
+		attrs = append(attrs, slog.Group("logging.googleapis.com/labels", slog.String("execution_id", a.executionID)))
+	}
+	x.log.LogAttrs(ctx, level(o), "attempt", attrs...)
+}
+
+func level(o Outcome) slog.Level {
+	switch {
+	case o.Answer != Done:
+		return slog.LevelWarn
+	case o.Result.Status.Good():
+		return slog.LevelInfo
+	case o.Result.Status == jobs.Refused || o.Result.Status == jobs.Expired:
+		return telemetry.LevelNotice
+	}
+	return slog.LevelError
+}

@@ -1,0 +1,66 @@
+package functions
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+
+	"cloud.google.com/go/auth"
+)
+
+// transport makes the one transport that all calls to Google share, so that
+// all users share its connections. sandbox, unless empty, is the base URL that
+// they go to instead.
+func transport(sandbox string) http.RoundTripper {
+	shared := http.DefaultTransport.(*http.Transport).Clone()
+	// The library's default of 2 would open and close a connection for almost
+	// each of an instance's concurrent calls.
+	shared.MaxIdleConns, shared.MaxIdleConnsPerHost = 0, 256
+	if sandbox == "" {
+		return shared
+	}
+	shared.Proxy = nil // the sandbox is on this machine
+	base, err := url.Parse(sandbox)
+	if err != nil { // config has checked it
+		panic("functions: " + sandbox + " is no URL")
+	}
+	return sandboxTransport{base, shared}
+}
+
+// sandboxTransport sends a call to https://HOST/PATH to BASE/HOST/PATH.
+type sandboxTransport struct {
+	base *url.URL
+	next http.RoundTripper
+}
+
+func (t sandboxTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	out, to := *r, *r.URL // a RoundTripper may not change the request that it is given
+	to.Scheme, to.Host = t.base.Scheme, t.base.Host
+	to.Path = t.base.Path + "/" + r.URL.Host + r.URL.Path
+	if to.RawPath != "" {
+		to.RawPath = t.base.EscapedPath() + "/" + r.URL.Host + r.URL.EscapedPath()
+	}
+	out.URL, out.Host = &to, to.Host
+	return t.next.RoundTrip(&out)
+}
+
+// ownTransport puts the runtime's own token on each request.
+type ownTransport struct {
+	creds *auth.Credentials
+	next  http.RoundTripper
+}
+
+func (t ownTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	token, err := t.creds.Token(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := *r
+	out.Header = r.Header.Clone()
+	out.Header.Set("Authorization", cmp.Or(token.Type, "Bearer")+" "+token.Value)
+	return t.next.RoundTrip(&out)
+}
+
+// noRedirect takes a redirect for the answer: no API of Google's sends one, and
+// a token must not follow it.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -1,0 +1,157 @@
+package functions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync/atomic"
+
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/auth/credentials"
+	"cloud.google.com/go/compute/metadata"
+	"google.golang.org/api/option"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/ledger"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
+	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
+)
+
+// cloudPlatform is the scope that the runtime's own token needs to sign, to
+// publish, and to read the policy and letters.
+const cloudPlatform = "https://www.googleapis.com/auth/cloud-platform"
+
+// Executor does jobs. One serves all users at once.
+type Executor struct {
+	project string
+	log     *slog.Logger
+	ledger  ledger.Ledger
+	policy  *policy.Policy
+	minter  *delegation.Minter
+	actions *actions.Actions
+	results Results
+	panics  atomic.Int64
+	close   []func() error
+}
+
+// Results takes the final results of jobs. When Publish returns nil the result
+// is safe.
+type Results interface {
+	Publish(ctx context.Context, r jobs.Result) error
+}
+
+// Options are what an Executor is given beside its settings. The zero value is
+// what a deployed function has.
+type Options struct {
+	Logger *slog.Logger
+	// Credentials are the runtime's own; nil finds the application default ones.
+	Credentials *auth.Credentials
+	// Policy stands in for the one that the settings name.
+	Policy *policy.Policy
+	// Results stands in for the topic that the settings name.
+	Results Results
+}
+
+// New makes an Executor. It asks the metadata server who it is where the
+// settings do not say, and reads the policy.
+func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
+	x := &Executor{log: o.Logger, ledger: ledger.NewMemory(0), policy: o.Policy, results: o.Results}
+	if x.log == nil {
+		x.log = slog.New(slog.DiscardHandler)
+	}
+	client := &http.Client{Transport: transport(cfg.Sandbox), CheckRedirect: noRedirect}
+	creds, err := identify(o.Credentials, client)
+	if err != nil {
+		return nil, err
+	}
+	own := &http.Client{Transport: ownTransport{creds, client.Transport}, CheckRedirect: noRedirect}
+
+	account := cfg.ServiceAccount
+	if account == "" {
+		if account, err = metadata.EmailWithContext(ctx, "default"); err != nil {
+			return nil, fmt.Errorf("ONBEHALF_SERVICE_ACCOUNT: is not set, and there is no metadata server to ask for the runtime's own; set it to the e-mail address of the delegated service account: %w", err)
+		}
+	}
+	if x.project = cfg.Project; x.project == "" {
+		if x.project, err = metadata.ProjectIDWithContext(ctx); err != nil {
+			return nil, fmt.Errorf("GOOGLE_CLOUD_PROJECT: is not set, and there is no metadata server to ask; set it to the id of the project: %w", err)
+		}
+	}
+	if x.policy == nil && cfg.Policy != "" {
+		if x.policy, err = readPolicy(ctx, cfg.Policy, own); err != nil {
+			return nil, fmt.Errorf("ONBEHALF_POLICY: %s: %w", cfg.Policy, err)
+		}
+	}
+	if x.minter, err = delegation.New(delegation.Config{ServiceAccount: account, Delegates: cfg.Delegates, Identity: creds, HTTP: client}); err != nil {
+		return nil, err
+	}
+	if x.actions, err = actions.New(ctx, actions.Config{HTTP: client, Own: own}); err != nil {
+		return nil, err
+	}
+	if x.results == nil {
+		if err := x.connectResults(ctx, cfg, creds); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// Close ends the Executor's connections.
+func (x *Executor) Close() error {
+	var problems []error
+	for _, end := range x.close {
+		problems = append(problems, end())
+	}
+	return errors.Join(problems...)
+}
+
+func (x *Executor) connectResults(ctx context.Context, cfg config.Config, creds *auth.Credentials) error {
+	var opts []option.ClientOption
+	switch emulator := os.Getenv("PUBSUB_EMULATOR_HOST"); {
+	case emulator == "" && cfg.Sandbox != "":
+		return errors.New("PUBSUB_EMULATOR_HOST: is not set, but ONBEHALF_SANDBOX is; results of a sandbox must not go to the real Pub/Sub: set it to HOST:PORT of a Pub/Sub emulator")
+	case emulator == "":
+		opts = append(opts, option.WithAuthCredentials(creds))
+	}
+	results, err := pubsubio.NewResults(ctx, x.project, cfg.ResultsTopic, opts...)
+	if err != nil {
+		return err
+	}
+	x.results = results
+	x.close = append(x.close, results.Close)
+	return nil
+}
+
+// identify finds the runtime's own credentials.
+func identify(given *auth.Credentials, client *http.Client) (*auth.Credentials, error) {
+	if given != nil {
+		return given, nil
+	}
+	creds, err := credentials.DetectDefault(&credentials.DetectOptions{
+		Scopes: []string{cloudPlatform},
+		Client: client,
+		// CPU may stop when an event is answered: nothing runs in between.
+		DisableAsyncRefresh: true,
+		// The library logs tokens where an environment variable asks for it.
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("no application default credentials: run on Google Cloud with a service account, or sign in with: gcloud auth application-default login: %w", err)
+	}
+	return creds, nil
+}
+
+// readPolicy reads the policy from a file or from Secret Manager.
+func readPolicy(ctx context.Context, from string, own *http.Client) (*policy.Policy, error) {
+	data, err := readSetting(ctx, from, own)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Parse(data)
+}

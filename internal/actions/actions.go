@@ -1,0 +1,113 @@
+// Package actions turns a job into one call of a Google API, and the call's
+// answer back into JSON. A job is checked here against its method before
+// anything is sent: what cannot be right never leaves.
+package actions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"google.golang.org/api/gmail/v1"
+	"google.golang.org/api/option"
+	"google.golang.org/api/storage/v1"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// Actions makes calls. One serves all jobs and all users at once.
+type Actions struct {
+	gmail   *gmail.Service
+	storage *storage.Service
+}
+
+// Config is what [New] needs.
+type Config struct {
+	// HTTP sends requests as they are. The user's token is put on each of them
+	// by [Call.Do]; it must add no credentials of its own.
+	HTTP *http.Client
+	// Own sends requests as the function itself, to read Cloud Storage.
+	Own *http.Client
+}
+
+// New makes the services. It makes no call.
+func New(ctx context.Context, cfg Config) (*Actions, error) {
+	if cfg.HTTP == nil || cfg.Own == nil {
+		return nil, errors.New("actions: both HTTP and Own are needed")
+	}
+	// The generated clients log whole requests and answers where an
+	// environment variable asks for it: letters have no place in a log.
+	quiet := option.WithLogger(slog.New(slog.DiscardHandler))
+	asUser := *cfg.HTTP
+	asUser.Transport = userTransport{next: cfg.HTTP.Transport}
+	mail, err := gmail.NewService(ctx, option.WithHTTPClient(&asUser), quiet)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := storage.NewService(ctx, option.WithHTTPClient(cfg.Own), quiet)
+	if err != nil {
+		return nil, err
+	}
+	return &Actions{gmail: mail, storage: objects}, nil
+}
+
+// Call is one checked call, ready to be made.
+type Call struct {
+	// Scopes are the narrowest that the method accepts.
+	Scopes []string
+	// load gets what the call needs before it can be made, as the function itself.
+	load func(ctx context.Context) (letter []byte, err error)
+	// send makes the call, and gives what the API answered.
+	send func(ctx context.Context, letter []byte) (answer any, err error)
+	// once says that making it twice is not the same as making it once, so
+	// that a lost answer leaves it open what has happened.
+	once bool
+}
+
+// Prepare checks the job against its method and gives the call that it asks
+// for. An error is a [*jobs.FieldError].
+func (a *Actions) Prepare(job jobs.Job) (*Call, error) {
+	switch job.Action {
+	case insertMethod:
+		return a.insert(job)
+	}
+	return nil, jobs.Errorf("action", "is %s, which is not known here; accepted is %s", jobs.Quote(job.Action), insertMethod)
+}
+
+// Do makes the call as the user whose token authorize puts on a request, and
+// gives the answer as JSON. An error is an [*Error].
+func (c *Call) Do(ctx context.Context, authorize func(*http.Request)) (jsontext.Value, error) {
+	letter, err := c.load(ctx)
+	if err != nil {
+		return nil, callError(err, false)
+	}
+	// Until a connection is at hand nothing can have been sent.
+	connected := false
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
+	answer, err := c.send(context.WithValue(ctx, authorizeKey{}, authorize), letter)
+	if err != nil {
+		return nil, callError(err, c.once && connected)
+	}
+	return json.Marshal(answer)
+}
+
+// userTransport puts the user's token on each request. It does so below the
+// generated client, whose debug log therefore never sees it.
+type userTransport struct{ next http.RoundTripper }
+
+type authorizeKey struct{}
+
+func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	authorize, ok := r.Context().Value(authorizeKey{}).(func(*http.Request))
+	if !ok {
+		return nil, errors.New("actions: a request without a user")
+	}
+	out := *r // a RoundTripper may not change the request that it is given
+	out.Header = r.Header.Clone()
+	authorize(&out)
+	return t.next.RoundTrip(&out)
+}

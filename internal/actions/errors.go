@@ -1,0 +1,108 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"google.golang.org/api/googleapi"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// Reasons of ours, where Google gave none.
+const (
+	NoAnswer   = "noAnswer"   // the connection failed, or the answer could not be read
+	TimedOut   = "timedOut"   // no answer came in time
+	Unreadable = "unreadable" // a reason that does not have the form of one
+)
+
+// Error is why a call did not succeed. Its text holds nothing that came from
+// outside but Google's reason, and that only in the form of a word.
+type Error struct {
+	// Status is the HTTP status; 0 where no answer came.
+	Status int
+	// Reason is Google's word for it, such as "failedPrecondition".
+	Reason string
+	// Doubtful says that the call may have taken effect all the same.
+	Doubtful bool
+	// Object is the gs:// address of the letter, where reading that was what
+	// failed; the call itself was not made then.
+	Object string
+
+	text string // Google's message: to recognise it by, never to be shown
+	err  error
+}
+
+func (e *Error) Error() string {
+	if e.Status == 0 {
+		return "actions: " + e.Reason
+	}
+	return fmt.Sprintf("actions: HTTP %d %s", e.Status, e.Reason)
+}
+
+// GoString keeps the message out of %#v, too.
+func (e *Error) GoString() string { return e.Error() }
+
+// Unwrap gives the connection's error, where there was one.
+func (e *Error) Unwrap() error { return e.err }
+
+// Says tells whether Google's message has these words, in any case.
+func (e *Error) Says(words string) bool {
+	return strings.Contains(strings.ToLower(e.text), strings.ToLower(words))
+}
+
+// objectError is a failure to read the letter from Cloud Storage.
+type objectError struct {
+	uri string
+	err error
+}
+
+func (e *objectError) Error() string { return "read the letter: " + e.err.Error() }
+func (e *objectError) Unwrap() error { return e.err }
+
+// callError reads what a call came to. sent says that the request may have
+// reached Google, and that it would not do to send it again.
+func callError(err error, sent bool) error {
+	var field *jobs.FieldError
+	if errors.As(err, &field) {
+		return field
+	}
+	e := &Error{Reason: NoAnswer, err: err, Doubtful: sent}
+	var object *objectError
+	if errors.As(err, &object) {
+		e.Object = object.uri
+	}
+	var answer *googleapi.Error
+	switch {
+	case errors.As(err, &answer):
+		e.Status, e.text, e.Reason = answer.Code, answer.Message, reason(answer)
+		// A front end may say 5xx of a call that its back end has carried out.
+		e.Doubtful = sent && answer.Code >= http.StatusInternalServerError
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Reason = TimedOut
+	}
+	return e
+}
+
+// reason is Google's word for an error: the first reason that it lists.
+func reason(answer *googleapi.Error) string {
+	for _, item := range answer.Errors {
+		if item.Reason != "" {
+			return word(item.Reason)
+		}
+	}
+	return word(strings.ReplaceAll(http.StatusText(answer.Code), " ", ""))
+}
+
+// word lets a reason pass if it has the form of one: what comes from outside
+// may say anything, and an error's text goes into logs and results.
+func word(s string) string {
+	notInWord := func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
+	if s == "" || len(s) > 48 || strings.ContainsFunc(s, notInWord) {
+		return Unreadable
+	}
+	return s
+}

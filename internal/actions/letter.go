@@ -1,0 +1,126 @@
+package actions
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// maxLetter bounds a letter that is held in memory, in bytes. It is what Gmail
+// accepts for sending.
+const maxLetter = 35 << 20
+
+// checkUserID sees to it that a method's own user is the job's: with another
+// one Google would at best refuse, and at worst do it to somebody else.
+func checkUserID(userID, user string) error {
+	if userID == "" || userID == "me" || strings.EqualFold(userID, user) {
+		return nil
+	}
+	return jobs.Errorf("params.userId", "is %s; accepted are me and the job's own user, %s", jobs.Quote(userID), user)
+}
+
+// letter gives the job's letter, ready to be stored: with a Message-ID, by
+// which it can be found again.
+func (a *Actions) letter(ctx context.Context, job jobs.Job) ([]byte, error) {
+	letter, err := a.read(ctx, job.Message)
+	if err != nil {
+		return nil, err
+	}
+	return withMessageID(letter, messageID(job))
+}
+
+// read gets the letter from where the job says it is.
+func (a *Actions) read(ctx context.Context, m *jobs.Message) ([]byte, error) {
+	if m.URI == "" {
+		return m.Letter()
+	}
+	bucket, object, err := m.Object()
+	if err != nil {
+		return nil, err
+	}
+	res, err := a.storage.Objects.Get(bucket, object).Context(ctx).Download()
+	if err != nil {
+		return nil, &objectError{uri: m.URI, err: err}
+	}
+	defer res.Body.Close()
+	letter, err := io.ReadAll(io.LimitReader(res.Body, maxLetter+1))
+	switch {
+	case err != nil:
+		return nil, &objectError{uri: m.URI, err: err}
+	case len(letter) > maxLetter:
+		return nil, jobs.Errorf("message.uri", "names a letter of more than %d bytes, which is as much as is accepted", maxLetter)
+	}
+	return letter, nil
+}
+
+// messageID derives a Message-ID from the job's id, so that every attempt of
+// the job stores the same letter.
+func messageID(job jobs.Job) string {
+	sum := sha256.Sum256([]byte(job.ID))
+	_, domain, _ := strings.Cut(job.User, "@")
+	return "<onbehalf." + hex.EncodeToString(sum[:16]) + "@" + domain + ">"
+}
+
+// withMessageID gives the letter with that Message-ID, unless it has one. The
+// header goes to the top, where a relay would put its own; every other byte is
+// left as it is, for a signature over the letter must stay whole.
+func withMessageID(letter []byte, id string) ([]byte, error) {
+	if len(letter) == 0 {
+		return nil, jobs.Errorf("message", "is an empty letter")
+	}
+	top := 0
+	if bytes.HasPrefix(letter, []byte("From ")) { // the first line of an mbox file's letter
+		top = bytes.IndexByte(letter, '\n') + 1
+	}
+	if rest := letter[top:]; len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+		return nil, jobs.Errorf("message", "begins with a blank; a letter begins with a header field, as RFC 5322 has it")
+	}
+	if hasMessageID(letter[top:]) {
+		return letter, nil
+	}
+	header := "Message-ID: " + id + lineEnd(letter)
+	out := make([]byte, 0, len(letter)+len(header))
+	out = append(out, letter[:top]...)
+	out = append(out, header...)
+	return append(out, letter[top:]...), nil
+}
+
+// hasMessageID looks for a Message-ID that is not blank in the letter's header.
+func hasMessageID(letter []byte) bool {
+	for len(letter) > 0 {
+		line, rest, _ := bytes.Cut(letter, []byte("\n"))
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		if len(line) == 0 {
+			return false // the header's end
+		}
+		name, value, found := bytes.Cut(line, []byte(":"))
+		if found && bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte("Message-ID")) {
+			return len(bytes.TrimSpace(unfold(value, rest))) > 0
+		}
+		letter = rest
+	}
+	return false
+}
+
+// unfold gives a field's value with the lines that continue it.
+func unfold(value, rest []byte) []byte {
+	for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte("\n"))
+		value = append(value[:len(value):len(value)], line...)
+	}
+	return value
+}
+
+// lineEnd is how the letter ends its first line.
+func lineEnd(letter []byte) string {
+	if i := bytes.IndexByte(letter, '\n'); i == 0 || i > 0 && letter[i-1] != '\r' {
+		return "\n"
+	}
+	return "\r\n"
+}

@@ -1,0 +1,129 @@
+// Package config reads the environment, once, into a [Config], and checks all
+// of it in one place.
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sethvargo/go-envconfig"
+)
+
+// Config is what the environment says. README lists the variables.
+type Config struct {
+	// Project is the Google Cloud project's id; empty is the runtime's own.
+	Project string `env:"GOOGLE_CLOUD_PROJECT"`
+	// ServiceAccount is the delegated service account's e-mail address; empty
+	// is the runtime's own.
+	ServiceAccount string `env:"ONBEHALF_SERVICE_ACCOUNT"`
+	// Delegates are the service accounts on the way to it, first to last.
+	Delegates []string `env:"ONBEHALF_DELEGATES"`
+	Signer    string   `env:"ONBEHALF_SIGNER, default=iam"`
+	// Policy is a path or sm://PROJECT/SECRET/VERSION; empty refuses every job.
+	Policy string `env:"ONBEHALF_POLICY"`
+	Ledger string `env:"ONBEHALF_LEDGER, default=memory"`
+	// ResultsTopic is the id of the topic that results are published to.
+	ResultsTopic string `env:"ONBEHALF_RESULTS_TOPIC, default=onbehalf-results"`
+	// Admin is the administrator as whom the Directory is read.
+	Admin string `env:"ONBEHALF_ADMIN"`
+	// Sandbox is the base URL, on this machine, that every call to Google over
+	// HTTP goes to instead; empty is Google.
+	Sandbox string `env:"ONBEHALF_SANDBOX"`
+}
+
+// known are all variables of ours: those above, and those of entry points that
+// share the same deployment's settings.
+var known = []string{
+	"ONBEHALF_SERVICE_ACCOUNT", "ONBEHALF_DELEGATES", "ONBEHALF_SIGNER", "ONBEHALF_POLICY", "ONBEHALF_LEDGER",
+	"ONBEHALF_JOBS_TOPIC", "ONBEHALF_RESULTS_TOPIC", "ONBEHALF_BATCHES_TOPIC", "ONBEHALF_RULES", "ONBEHALF_ADMIN",
+	"ONBEHALF_GMAIL_UNITS_PER_USER", "ONBEHALF_GMAIL_UNITS_PER_PROJECT", "ONBEHALF_MAX_INSTANCES", "ONBEHALF_SANDBOX",
+}
+
+var (
+	accountPattern = regexp.MustCompile(`^[a-z0-9.-]+@[a-z0-9.-]+\.gserviceaccount\.com$`)
+	projectPattern = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
+	topicPattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+	secretPattern  = regexp.MustCompile(`^sm://[a-z0-9.:-]+/[A-Za-z0-9_-]{1,255}/([0-9]+|latest)$`)
+)
+
+// Load reads and checks the environment, given as os.Environ gives it. An
+// error names each wrong variable, its value, and what is accepted.
+func Load(environ []string) (Config, error) {
+	var c Config
+	values := make(map[string]string, len(environ))
+	var problems []error
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		values[name] = value
+		if strings.HasPrefix(name, "ONBEHALF_") && !slices.Contains(known, name) {
+			problems = append(problems, fmt.Errorf("%s: no such variable; known are %s", name, strings.Join(known, ", ")))
+		}
+	}
+	if err := envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: &c, Lookuper: envconfig.MapLookuper(values)}); err != nil {
+		return Config{}, err
+	}
+	return c, errors.Join(append(problems, c.check()...)...)
+}
+
+// check holds every value against what is accepted.
+func (c *Config) check() []error {
+	var problems []error
+	wrong := func(name, value, accepted string) {
+		problems = append(problems, fmt.Errorf("%s: %q is not accepted; %s", name, value, accepted))
+	}
+	if c.Project != "" && !projectPattern.MatchString(c.Project) {
+		wrong("GOOGLE_CLOUD_PROJECT", c.Project, "a project id such as my-project-1 is")
+	}
+	if c.ServiceAccount != "" && !accountPattern.MatchString(c.ServiceAccount) {
+		wrong("ONBEHALF_SERVICE_ACCOUNT", c.ServiceAccount, "a service account's e-mail address such as onbehalf@my-project-1.iam.gserviceaccount.com is")
+	}
+	for _, delegate := range c.Delegates {
+		if !accountPattern.MatchString(delegate) {
+			wrong("ONBEHALF_DELEGATES", delegate, "e-mail addresses of service accounts are, separated by commas, first to last")
+		}
+	}
+	if c.Signer != "iam" {
+		wrong("ONBEHALF_SIGNER", c.Signer, "iam is: this version signs with no key at all")
+	}
+	if c.Ledger != "memory" {
+		wrong("ONBEHALF_LEDGER", c.Ledger, "memory is, the only ledger of this version")
+	}
+	if strings.HasPrefix(c.Policy, "sm:") && !secretPattern.MatchString(c.Policy) {
+		wrong("ONBEHALF_POLICY", c.Policy, "a path is, or sm://PROJECT/SECRET/VERSION")
+	}
+	if !topicPattern.MatchString(c.ResultsTopic) || strings.HasPrefix(c.ResultsTopic, "goog") {
+		wrong("ONBEHALF_RESULTS_TOPIC", c.ResultsTopic, "a topic's id such as onbehalf-results is, not its path")
+	}
+	if c.Admin != "" {
+		wrong("ONBEHALF_ADMIN", c.Admin, "nothing is yet: with it administrators would be protected by default, which this version cannot do; unset it and list them in the policy's denyUsers")
+	}
+	if c.Sandbox != "" {
+		base, ok := loopback(c.Sandbox)
+		if !ok {
+			wrong("ONBEHALF_SANDBOX", c.Sandbox, "an http URL of a loopback address is, such as http://127.0.0.1:8085")
+		}
+		c.Sandbox = base
+	}
+	return problems
+}
+
+// loopback gives base in the form that calls are sent to, and whether they can
+// only end on this machine. The name localhost is taken for 127.0.0.1 here, so
+// that no resolver can send letters and tokens elsewhere.
+func loopback(base string) (string, bool) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", false
+	}
+	if u.Hostname() == "localhost" {
+		u.Host = strings.Replace(u.Host, "localhost", "127.0.0.1", 1)
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	return strings.TrimSuffix(u.String(), "/"), err == nil && address.IsLoopback()
+}

@@ -1,0 +1,90 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/onbehalf-dev/onbehalf/internal/config"
+)
+
+func TestDefaults(t *testing.T) {
+	got, err := config.Load([]string{"PATH=/bin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{Signer: "iam", Ledger: "memory", ResultsTopic: "onbehalf-results"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	got, err := config.Load([]string{
+		"GOOGLE_CLOUD_PROJECT=my-project-1",
+		"ONBEHALF_SERVICE_ACCOUNT=onbehalf@my-project-1.iam.gserviceaccount.com",
+		"ONBEHALF_DELEGATES=a@my-project-1.iam.gserviceaccount.com,b@my-project-1.iam.gserviceaccount.com",
+		"ONBEHALF_POLICY=sm://my-project-1/onbehalf-policy/3",
+		"ONBEHALF_RESULTS_TOPIC=results",
+		"ONBEHALF_JOBS_TOPIC=jobs",
+		"ONBEHALF_GMAIL_UNITS_PER_USER=15000",
+		"ONBEHALF_SANDBOX=http://localhost:8085/",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{
+		Project: "my-project-1", ServiceAccount: "onbehalf@my-project-1.iam.gserviceaccount.com",
+		Delegates: []string{"a@my-project-1.iam.gserviceaccount.com", "b@my-project-1.iam.gserviceaccount.com"},
+		Signer:    "iam", Policy: "sm://my-project-1/onbehalf-policy/3", Ledger: "memory", ResultsTopic: "results",
+		Sandbox: "http://127.0.0.1:8085",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A wrong value is named, shown, and put right.
+func TestLoadRefuses(t *testing.T) {
+	for _, c := range []struct{ entry, says string }{
+		{"ONBEHALF_POLCY=p.yaml", "ONBEHALF_POLCY: no such variable; known are ONBEHALF_SERVICE_ACCOUNT,"},
+		{"GOOGLE_CLOUD_PROJECT=My Project", `GOOGLE_CLOUD_PROJECT: "My Project" is not accepted; a project id`},
+		{"ONBEHALF_SERVICE_ACCOUNT=ada@example.com", `ONBEHALF_SERVICE_ACCOUNT: "ada@example.com" is not accepted; a service account's`},
+		{"ONBEHALF_DELEGATES=x", `ONBEHALF_DELEGATES: "x" is not accepted`},
+		{"ONBEHALF_SIGNER=key:/tmp/key.json", `ONBEHALF_SIGNER: "key:/tmp/key.json" is not accepted; iam is`},
+		{"ONBEHALF_LEDGER=paper", `ONBEHALF_LEDGER: "paper" is not accepted; memory is`},
+		{"ONBEHALF_POLICY=sm://p/s", `ONBEHALF_POLICY: "sm://p/s" is not accepted; a path is, or sm://PROJECT/SECRET/VERSION`},
+		{"ONBEHALF_RESULTS_TOPIC=projects/p/topics/t", `ONBEHALF_RESULTS_TOPIC: "projects/p/topics/t" is not accepted; a topic's id`},
+		{"ONBEHALF_ADMIN=admin@example.com", "list them in the policy's denyUsers"},
+		{"ONBEHALF_SANDBOX=https://127.0.0.1:1", `ONBEHALF_SANDBOX: "https://127.0.0.1:1" is not accepted; an http URL of a loopback address is`},
+		{"ONBEHALF_SANDBOX=http://example.com", "ONBEHALF_SANDBOX"},
+		{"ONBEHALF_SANDBOX=http://10.0.0.1", "ONBEHALF_SANDBOX"},
+		{"ONBEHALF_SANDBOX=http://127.0.0.1.example.com", "ONBEHALF_SANDBOX"},
+		{"ONBEHALF_SANDBOX=http://localhost.example.com", "ONBEHALF_SANDBOX"},
+		{"ONBEHALF_SANDBOX=http://127.0.0.1@example.com", "ONBEHALF_SANDBOX"},
+		{"ONBEHALF_SANDBOX=http://0.0.0.0:80", "ONBEHALF_SANDBOX"},
+		{"ONBEHALF_SANDBOX=127.0.0.1:8085", "ONBEHALF_SANDBOX"},
+		{"ONBEHALF_SANDBOX=http://", "ONBEHALF_SANDBOX"},
+	} {
+		if _, err := config.Load([]string{c.entry}); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want … %s …", c.entry, err, c.says)
+		}
+	}
+}
+
+// All that is wrong is said at once, not one after another.
+func TestLoadNamesEveryProblem(t *testing.T) {
+	_, err := config.Load([]string{"ONBEHALF_LEDGER=paper", "ONBEHALF_SIGNER=pen", "ONBEHALF_SANDBOX=http://[::2]:1"})
+	for _, name := range []string{"ONBEHALF_LEDGER", "ONBEHALF_SIGNER", "ONBEHALF_SANDBOX"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v does not name %s", err, name)
+		}
+	}
+}
+
+func TestSandboxOnIPv6(t *testing.T) {
+	if c, err := config.Load([]string{"ONBEHALF_SANDBOX=http://[::1]:8085/base"}); err != nil || c.Sandbox != "http://[::1]:8085/base" {
+		t.Errorf("%q, %v", c.Sandbox, err)
+	}
+}

@@ -1,0 +1,231 @@
+// Package delegation turns (service account, user, scopes) into an access
+// token of that user, without any service-account key: the IAM Credentials API
+// signs a JWT that names the user as its subject, and Google's token endpoint
+// exchanges it (RFC 7523, domain-wide delegation).
+//
+// It knows nothing of what the token is for.
+package delegation
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"cloud.google.com/go/auth"
+)
+
+const (
+	// tokenLifetime is the longest that Google accepts for a delegated token.
+	tokenLifetime = time.Hour
+	// clockSkew is how far iat is dated back. Google accepts an iat up to an
+	// hour old but only minutes ahead, so a clock that runs fast is the danger.
+	clockSkew = 10 * time.Second
+	// freshness is how long a cached token must still live to be handed out:
+	// longer than any one call takes.
+	freshness = 5 * time.Minute
+	// refusalMemory is how long a definite refusal (4xx) is repeated from
+	// memory, flakeMemory a passing fault, so that a crowd of jobs for one dead
+	// user costs a handful of calls, and a grant that was just made soon counts.
+	refusalMemory = 30 * time.Second
+	flakeMemory   = time.Second
+	// DefaultMaxEntries is how many tokens are kept, about 1.5 KB each.
+	DefaultMaxEntries = 10_000
+)
+
+// Config is what a [Minter] needs.
+type Config struct {
+	// ServiceAccount is the e-mail address of the delegated service account.
+	ServiceAccount string
+	// Delegates are the service accounts from the caller to ServiceAccount,
+	// each of which may create tokens for the next; mostly none.
+	Delegates []string
+	// Identity is whose right to sign is used: the runtime's own credentials.
+	Identity auth.TokenProvider
+	// HTTP makes the calls. It must add no credentials of its own.
+	HTTP *http.Client
+	// MaxEntries bounds the cache; 0 is [DefaultMaxEntries].
+	MaxEntries int
+}
+
+// Minter mints and keeps access tokens. It is safe for concurrent use and
+// leaves nothing running when its methods have returned.
+type Minter struct {
+	cfg Config
+
+	mu      sync.Mutex
+	entries map[key]*entry
+	// newest and oldest end the list of entries in the order of their last use.
+	newest, oldest *entry
+}
+
+// key names a token. The scopes are sorted, so that their order does not matter.
+type key struct{ user, scopes string }
+
+// entry is one token, refusal, or mint under way.
+type entry struct {
+	key
+	token   Token
+	err     error
+	expires time.Time     // when token or err stops being handed out
+	minting chan struct{} // not nil while a mint is under way; closed when it ends
+
+	newer, older *entry
+}
+
+// New makes a minter. It makes no call.
+func New(cfg Config) (*Minter, error) {
+	switch {
+	case cfg.ServiceAccount == "":
+		return nil, errors.New("delegation: ServiceAccount is missing")
+	case cfg.Identity == nil:
+		return nil, errors.New("delegation: Identity is missing")
+	case cfg.HTTP == nil:
+		return nil, errors.New("delegation: HTTP is missing")
+	}
+	if cfg.MaxEntries == 0 {
+		cfg.MaxEntries = DefaultMaxEntries
+	}
+	return &Minter{cfg: cfg, entries: make(map[key]*entry)}, nil
+}
+
+// ServiceAccount is the e-mail address of the account that signs.
+func (m *Minter) ServiceAccount() string { return m.cfg.ServiceAccount }
+
+// Token gives an access token of the user for exactly these scopes. However
+// many callers ask for one token at once, one of them mints it, on its own
+// context; the others wait, each on its own, and if that one gives up, the next
+// takes over. An error is an [*Error], or ctx's own.
+func (m *Minter) Token(ctx context.Context, user string, scopes ...string) (Token, error) {
+	if user == "" || len(scopes) == 0 {
+		// Without a subject the token would be the service account's own.
+		return Token{}, errors.New("delegation: a user and at least one scope are needed")
+	}
+	sorted := slices.Sorted(slices.Values(scopes))
+	k := key{user: strings.ToLower(user), scopes: strings.Join(slices.Compact(sorted), " ")}
+	for {
+		e, mine, wait := m.look(k)
+		if mine {
+			return m.lead(ctx, e)
+		}
+		if wait == nil {
+			return e.token, e.err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return Token{}, ctx.Err()
+		}
+	}
+}
+
+// Drop forgets a token that an API has refused. A newer one in its place stays.
+func (m *Minter) Drop(t Token) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.entries[t.key]; e != nil && e.minting == nil && e.token.secret == t.secret {
+		m.remove(e)
+	}
+}
+
+// look gives what is known for k: a copy of the entry that can be handed out;
+// or that this caller is to mint it (mine); or a channel that closes when
+// another caller's mint ends.
+func (m *Minter) look(k key) (e *entry, mine bool, wait <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e = m.entries[k]
+	switch {
+	case e == nil:
+		e = &entry{key: k}
+		m.add(e)
+	case e.minting != nil:
+		return nil, false, e.minting
+	case time.Now().Before(e.expires):
+		m.unlink(e)
+		m.link(e)
+		return &entry{token: e.token, err: e.err}, false, nil
+	}
+	e.minting = make(chan struct{})
+	return e, true, nil
+}
+
+// lead mints for everyone who waits on e, and keeps what came of it.
+func (m *Minter) lead(ctx context.Context, e *entry) (token Token, err error) {
+	settled := false
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		close(e.minting)
+		e.minting = nil
+		if !settled || ctx.Err() != nil && err != nil {
+			m.remove(e) // this caller gave up or panicked: that says nothing about the user
+			return
+		}
+		e.token, e.err = token, err
+		e.expires = time.Now().Add(memory(token, err))
+	}()
+	token, err = m.mint(ctx, e.key)
+	settled = true
+	return token, err
+}
+
+// memory is how long what came of a mint is handed out again.
+func memory(token Token, err error) time.Duration {
+	var refusal *Error
+	switch {
+	case err == nil:
+		return time.Until(token.expires) - freshness
+	case errors.As(err, &refusal) && refusal.definite():
+		return refusalMemory
+	}
+	return flakeMemory
+}
+
+// add takes e in, and for it lets go of the entry that was unused longest.
+func (m *Minter) add(e *entry) {
+	m.entries[e.key] = e
+	m.link(e)
+	for old := m.oldest; len(m.entries) > m.cfg.MaxEntries && old != nil; {
+		next := old.newer
+		if old.minting == nil && old != e {
+			m.remove(old)
+		}
+		old = next
+	}
+}
+
+// remove lets go of e, unless another entry has taken its place.
+func (m *Minter) remove(e *entry) {
+	if m.entries[e.key] == e {
+		delete(m.entries, e.key)
+		m.unlink(e)
+	}
+}
+
+func (m *Minter) link(e *entry) {
+	e.older = m.newest
+	if m.newest != nil {
+		m.newest.newer = e
+	} else {
+		m.oldest = e
+	}
+	m.newest = e
+}
+
+func (m *Minter) unlink(e *entry) {
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		m.newest = e.older
+	}
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		m.oldest = e.newer
+	}
+	e.newer, e.older = nil, nil
+}

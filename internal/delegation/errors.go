@@ -1,0 +1,155 @@
+package delegation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// Stage is the step of minting at which an [Error] arose.
+type Stage string
+
+// The steps of minting.
+const (
+	Sign     Stage = "sign"     // the IAM Credentials API's signJwt
+	Exchange Stage = "exchange" // the token endpoint
+)
+
+// Codes of ours, where Google gave none.
+const (
+	NoIdentity    = "noIdentity"    // no credentials of the runtime's own could be had
+	NoAnswer      = "noAnswer"      // the connection failed, or the answer could not be read
+	NoSignature   = "noSignature"   // 200 without a signed JWT
+	NoAccessToken = "noAccessToken" // 200 without an access token
+	Unreadable    = "unreadable"    // a code that does not have the form of one
+)
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 1 << 20
+
+// Error is why there is no token. Its text holds nothing that came from
+// outside but Google's code for it, and that only in the form of a word.
+type Error struct {
+	Stage Stage
+	// Status is the HTTP status; 0 where no answer came.
+	Status int
+	// Code is Google's word for it: "error" of the token endpoint
+	// ("invalid_grant"), ErrorInfo.reason or status of IAM
+	// ("IAM_PERMISSION_DENIED"); or one of ours.
+	Code string
+
+	text string // Google's message: to recognise it by, never to be shown
+	err  error
+}
+
+func (e *Error) Error() string {
+	if e.Status == 0 {
+		return fmt.Sprintf("delegation: %s: %s", e.Stage, e.Code)
+	}
+	return fmt.Sprintf("delegation: %s: HTTP %d %s", e.Stage, e.Status, e.Code)
+}
+
+// Unwrap gives the connection's error, where there was one.
+func (e *Error) Unwrap() error { return e.err }
+
+// Says tells whether Google's message has these words, in any case. One code
+// covers causes that different people must mend; only the message tells them apart.
+func (e *Error) Says(words string) bool {
+	return strings.Contains(strings.ToLower(e.text), strings.ToLower(words))
+}
+
+// GoString keeps the message out of %#v, too.
+func (e *Error) GoString() string { return e.Error() }
+
+// definite tells whether asking again soon would get the same answer.
+func (e *Error) definite() bool {
+	return e.Status == http.StatusOK || e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests
+}
+
+// do sends req and decodes a 200's body into answer.
+func (m *Minter) do(req *http.Request, stage Stage, answer any) error {
+	res, err := m.cfg.HTTP.Do(req)
+	if err != nil {
+		return noAnswer(req.Context(), stage, 0, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return noAnswer(req.Context(), stage, res.StatusCode, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return refusal(stage, res, body)
+	}
+	if err := json.Unmarshal(body, answer); err != nil {
+		return &Error{Stage: stage, Status: http.StatusOK, Code: NoAnswer}
+	}
+	return nil
+}
+
+// noAnswer is a failed connection, or the caller's own giving up.
+func noAnswer(ctx context.Context, stage Stage, status int, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &Error{Stage: stage, Status: status, Code: NoAnswer, err: err}
+}
+
+// identityError says that the runtime's own credentials could not be had. The
+// library's error may quote an answer's body, so only its kind is kept.
+func identityError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	e := &Error{Stage: Sign, Code: NoIdentity}
+	var answered interface{ Temporary() bool }
+	if errors.As(err, &answered) && answered.Temporary() {
+		e.Code = NoAnswer
+	}
+	return e
+}
+
+// refusal reads Google's error: the token endpoint's {"error",
+// "error_description"} (RFC 6749, 5.2) or the APIs' {"error": {…}}.
+func refusal(stage Stage, res *http.Response, body []byte) *Error {
+	e := &Error{Stage: stage, Status: res.StatusCode, Code: http.StatusText(res.StatusCode)}
+	var oauth struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if json.Unmarshal(body, &oauth) == nil && oauth.Error != "" {
+		e.Code, e.text = word(oauth.Error), oauth.Description
+		return e
+	}
+	var api struct {
+		Error struct {
+			Message string `json:"message"`
+			Status  string `json:"status"`
+			Details []struct {
+				Reason string `json:"reason"`
+			} `json:"details"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &api) == nil && api.Error.Status != "" {
+		e.Code, e.text = word(api.Error.Status), api.Error.Message
+		for _, detail := range api.Error.Details {
+			if detail.Reason != "" {
+				e.Code = word(detail.Reason)
+			}
+		}
+	}
+	return e
+}
+
+// word lets a code pass if it has the form of one: what comes from outside may
+// say anything, and an error's text goes into logs and results.
+func word(s string) string {
+	notInWord := func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
+	if s == "" || len(s) > 48 || strings.ContainsFunc(s, notInWord) {
+		return Unreadable
+	}
+	return s
+}

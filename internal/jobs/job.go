@@ -1,0 +1,72 @@
+// Package jobs says what can be asked of onbehalf and what can come of it:
+// the job, its result, and the JSON Schema of both.
+package jobs
+
+import (
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxData is the longest job that is read, in bytes: what Eventarc delivers
+// in one event (https://cloud.google.com/eventarc/docs/quotas).
+const MaxData = 512 << 10
+
+// Limits of single fields, in bytes. A Pub/Sub attribute holds 1,024, so an id
+// of this length still fits the result's attribute.
+const (
+	maxID         = 512
+	maxAction     = 128
+	maxUser       = 254 // RFC 5321, 4.5.3.1.3
+	maxLabels     = 64
+	maxLabelKey   = 64
+	maxLabelValue = 256
+)
+
+// Job is one call, to be made once, as one user.
+type Job struct {
+	// ID is the idempotency key: two jobs with one id are one job. Where the
+	// author gave none it is the Pub/Sub message id.
+	ID string `json:"id,omitzero"`
+	// User is the primary address of whom to act as, in lower case.
+	User string `json:"user"`
+	// Action is the method's Discovery id, such as "gmail.users.messages.insert".
+	Action string `json:"action"`
+	// Params are the method's path and query parameters, a JSON object as it
+	// stands in the job.
+	Params jsontext.Value `json:"params,omitzero"`
+	// Body is the method's request body, likewise.
+	Body jsontext.Value `json:"body,omitzero"`
+	// Message is the letter of a mail method.
+	Message *Message `json:"message,omitzero"`
+	// NotAfter is when the job has lost its point; zero is never.
+	NotAfter time.Time `json:"notAfter,omitzero"`
+	// DryRun asks to go all the way but for the call itself.
+	DryRun bool `json:"dryRun,omitzero"`
+	// Labels come back in the result.
+	Labels map[string]string `json:"labels,omitzero"`
+}
+
+// Message is a letter: exactly one of its fields is set.
+type Message struct {
+	// Raw is the RFC 5322 letter in base64url, with or without padding.
+	Raw string `json:"raw,omitzero"`
+	// URI is the letter's place in Cloud Storage, as gs://BUCKET/OBJECT.
+	URI string `json:"uri,omitzero"`
+}
+
+// Batch is the batch that made the job: the ids of its jobs are BATCH/USER.
+// It is empty for a job on its own.
+func (j Job) Batch() string {
+	batch, ok := strings.CutSuffix(j.ID, "/"+j.User)
+	if !ok || j.User == "" {
+		return ""
+	}
+	return batch
+}
+
+// Expired tells whether the job has lost its point at that time.
+func (j Job) Expired(now time.Time) bool {
+	return !j.NotAfter.IsZero() && now.After(j.NotAfter)
+}

@@ -1,0 +1,40 @@
+package jobs
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+)
+
+// Letter is the letter in raw, decoded. Both spellings of base64url's end are
+// accepted: Google's clients pad, JSON Web tools do not.
+func (m *Message) Letter() ([]byte, error) {
+	encoding := base64.RawURLEncoding
+	if strings.HasSuffix(m.Raw, "=") {
+		encoding = base64.URLEncoding
+	}
+	// The library passes over line breaks; a job that holds them was not
+	// written by a base64url encoder, and guessing is not for letters.
+	if strings.ContainsAny(m.Raw, "\r\n") {
+		return nil, Errorf("message.raw", "holds a line break; base64url on one line is expected")
+	}
+	letter, err := encoding.Strict().DecodeString(m.Raw)
+	if err != nil {
+		var at base64.CorruptInputError
+		if errors.As(err, &at) && int(at) < len(m.Raw) && strings.IndexByte("+/", m.Raw[at]) >= 0 {
+			return nil, Errorf("message.raw", "is base64 of the other alphabet (%q at byte %d); base64url has '-' and '_' in place of '+' and '/'", m.Raw[at], int64(at))
+		}
+		return nil, Errorf("message.raw", "is not base64url: %s", err)
+	}
+	return letter, nil
+}
+
+// Object is the Cloud Storage bucket and object that uri names.
+func (m *Message) Object() (bucket, object string, err error) {
+	rest, ok := strings.CutPrefix(m.URI, "gs://")
+	bucket, object, found := strings.Cut(rest, "/")
+	if !ok || !found || bucket == "" || object == "" || len(m.URI) > 2048 || strings.ContainsAny(bucket, "?#%\\ ") {
+		return "", "", Errorf("message.uri", "is %s; gs://BUCKET/OBJECT is expected", Quote(m.URI))
+	}
+	return bucket, object, nil
+}

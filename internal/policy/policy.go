@@ -1,0 +1,137 @@
+// Package policy decides who may be acted for, and with what. Google's scopes
+// limit what a delegated service account may do, never as whom: this is the
+// only guard between a message and the whole domain, so it denies by default.
+package policy
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// Policy is what a policy file allows. A nil policy allows nothing.
+type Policy struct {
+	// Domains are those whose users may be acted for. A subdomain is not its
+	// parent's: it must be listed.
+	Domains []string `yaml:"domains"`
+	// Actions are globs over method ids, in which * stands for any characters,
+	// dots included.
+	Actions []string `yaml:"actions"`
+	// DenyUsers are never acted for.
+	DenyUsers []string `yaml:"denyUsers"`
+}
+
+// file is a policy as it stands in a file: with the limits that this version
+// cannot keep. A limit that is not kept must not look as if it were.
+type file struct {
+	Policy                `yaml:",inline"`
+	ProtectAdmins         bool     `yaml:"protectAdmins"`
+	ServiceAccountActions []string `yaml:"serviceAccountActions"`
+	When                  string   `yaml:"when"`
+}
+
+var (
+	domainPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`)
+	actionPattern = regexp.MustCompile(`^[A-Za-z0-9._*-]+$`)
+)
+
+// Parse reads a policy in YAML. An error names the field, the value and what
+// is accepted.
+func Parse(data []byte) (*Policy, error) {
+	var f file
+	decoder := yaml.NewDecoder(strings.NewReader(string(data)))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("not a policy: %w", err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("not a policy: there is more than one YAML document; give one")
+	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	return &f.Policy, nil
+}
+
+func (f *file) check() error {
+	switch {
+	case f.ProtectAdmins:
+		return errors.New("protectAdmins: true: this version cannot tell who is an administrator; list them in denyUsers")
+	case f.When != "":
+		return errors.New("when: this version cannot evaluate conditions; narrow domains, actions and denyUsers instead")
+	}
+	for i, domain := range f.Domains {
+		f.Domains[i] = strings.ToLower(domain)
+		if !domainPattern.MatchString(f.Domains[i]) {
+			return fmt.Errorf("domains[%d]: %s is no domain; one such as example.com is expected (a subdomain is listed by itself)", i, jobs.Quote(domain))
+		}
+	}
+	for i, glob := range f.Actions {
+		if !actionPattern.MatchString(glob) {
+			return fmt.Errorf("actions[%d]: %s is no glob over method ids; letters, digits, dots and * are accepted, as in gmail.users.messages.*", i, jobs.Quote(glob))
+		}
+	}
+	for i, user := range f.DenyUsers {
+		f.DenyUsers[i] = strings.ToLower(strings.TrimSpace(user))
+		if name, domain, ok := strings.Cut(f.DenyUsers[i], "@"); !ok || name == "" || !domainPattern.MatchString(domain) {
+			return fmt.Errorf("denyUsers[%d]: %s is no address; one such as ceo@example.com is expected", i, jobs.Quote(user))
+		}
+	}
+	return nil
+}
+
+// Refusal is why the policy does not allow a job, and who changes that how.
+type Refusal struct{ Reason, Message, Fix string }
+
+func (r *Refusal) Error() string { return r.Message }
+
+// Allow gives a [*Refusal], or nil where the job may be done.
+func (p *Policy) Allow(job jobs.Job) error {
+	if p == nil {
+		return &Refusal{
+			"noPolicy", "No policy is set, so every job is refused.",
+			"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists domains and actions, for example: domains: [" + domain(job.User) + "], actions: [" + job.Action + "].",
+		}
+	}
+	if !slices.Contains(p.Domains, domain(job.User)) {
+		return &Refusal{
+			"domainNotAllowed", "The policy does not list the domain " + domain(job.User) + ".",
+			"If " + job.User + " may be acted for, add the domain to domains in the policy.",
+		}
+	}
+	if slices.Contains(p.DenyUsers, job.User) {
+		return &Refusal{
+			"userDenied", "The policy denies acting as " + job.User + ".",
+			"If that is no longer wanted, take the user out of denyUsers in the policy.",
+		}
+	}
+	for _, glob := range p.Actions {
+		if ok, _ := path.Match(glob, job.Action); ok { // checked in Parse
+			return nil
+		}
+	}
+	return &Refusal{
+		"actionNotAllowed", "The policy does not allow " + job.Action + ".",
+		"If it may be called, add it to actions in the policy.",
+	}
+}
+
+// domain is the part of an address after its only @.
+func domain(user string) string {
+	_, domain, _ := strings.Cut(user, "@")
+	return strings.ToLower(domain)
+}
+
+// Schema is the JSON Schema (draft 2020-12) of a policy file.
+//
+//go:embed policy.schema.json
+var Schema []byte

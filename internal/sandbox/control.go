@@ -1,0 +1,149 @@
+package sandbox
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+const controlPrefix = "_sandbox/"
+
+// controlRoutes are the sandbox's own; see the package comment.
+func controlRoutes() []*route {
+	r := func(method, path, does string, h func(*call) reply) *route {
+		return &route{name: does, method: method, path: controlPrefix + path, limit: limitSmall, who: nobody, handle: h}
+	}
+	return []*route{
+		r("GET", "", "this list", (*call).controlList),
+		r("POST", "faults", "order a fault", (*call).controlOrder),
+		r("DELETE", "faults", "clear all faults", func(c *call) reply { c.ClearFaults(); return noContent() }),
+		r("GET", "calls", "calls by name", func(c *call) reply { return c.ok(c.Calls()) }),
+		r("DELETE", "calls", "set the counts to zero", func(c *call) reply { c.ResetCalls(); return noContent() }),
+		r("GET", "rows", "the table of errors", func(c *call) reply { return c.ok(c.Rows()) }),
+		r("GET", "users/{}/letters", "a user's letters; raw is base64", (*call).controlLetters),
+		r("POST", "keys/rotate", "a new key for each account", (*call).controlRotate),
+		r("POST", "users", "add a user", (*call).controlAddUser),
+		r("PATCH", "users/{}", "change a user: suspend, archive …", (*call).controlPatchUser),
+		r("PUT", "clients/{}/scopes", "set the delegation entry of a numeric client id: a list of scopes, or null", (*call).controlScopes),
+	}
+}
+
+func (s *Server) serveControl(w http.ResponseWriter, r *http.Request, path string) {
+	rt, vars := s.control.find(r.Method, path, r.URL.RawQuery)
+	if rt == nil {
+		refuseRPC(http.StatusNotFound, "sandbox: no such control; GET /_sandbox/ lists them").send(w, r)
+		return
+	}
+	c := &call{Server: s, req: r, route: rt, vars: vars, query: r.URL.Query()}
+	if err := c.read(rt.limit); err != nil {
+		c.tooLarge().send(w, r)
+		return
+	}
+	rt.handle(c).send(w, r)
+}
+
+func wrong(err error) reply {
+	return refuseRPC(http.StatusBadRequest, err.Error())
+}
+
+func (c *call) controlList() reply {
+	does := map[string]string{}
+	for _, rt := range c.control.list {
+		does[rt.method+" /"+strings.ReplaceAll(rt.path, "{}", "*")] = rt.name
+	}
+	return c.ok(map[string]any{"project": c.project, "runtime": c.runtime.email, "controls": does, "calls": c.faults.names})
+}
+
+func (c *call) controlOrder() reply {
+	var f Fault
+	if err := strictJSON(c.body, &f); err != nil {
+		return wrong(fmt.Errorf("fault: %w", err))
+	}
+	if err := c.Order(f); err != nil {
+		return wrong(err)
+	}
+	return c.ok(f)
+}
+
+func (c *call) controlLetters() reply {
+	if c.people.find(c.vars[0]) == nil {
+		return c.noUser()
+	}
+	return c.ok(map[string]any{"letters": c.Letters(c.vars[0])})
+}
+
+func (c *call) noUser() reply {
+	return refuseRPC(http.StatusNotFound, fmt.Sprintf("sandbox: no user %q", c.vars[0]))
+}
+
+func (c *call) controlRotate() reply {
+	if err := c.RotateKeys(); err != nil {
+		return c.broken(err)
+	}
+	return noContent()
+}
+
+func (c *call) controlAddUser() reply {
+	var u User
+	if err := strictJSON(c.body, &u); err != nil {
+		return wrong(fmt.Errorf("user: %w", err))
+	}
+	u.normalize()
+	if err := u.validate("user"); err != nil {
+		return wrong(err)
+	}
+	if err := c.addUser(u); err != nil {
+		return wrong(err)
+	}
+	return c.ok(u)
+}
+
+// userPatch has the fields of a user that may change.
+type userPatch struct {
+	GivenName   *string `json:"givenName"`
+	FamilyName  *string `json:"familyName"`
+	OrgUnitPath *string `json:"orgUnitPath"`
+	Suspended   *bool   `json:"suspended"`
+	Archived    *bool   `json:"archived"`
+	IsAdmin     *bool   `json:"isAdmin"`
+	NoMailbox   *bool   `json:"noMailbox"`
+}
+
+func (c *call) controlPatchUser() reply {
+	p := c.people.find(c.vars[0])
+	if p == nil {
+		return c.noUser()
+	}
+	var patch userPatch
+	if err := strictJSON(c.body, &patch); err != nil {
+		return wrong(fmt.Errorf("user: %w", err))
+	}
+	return c.ok(c.people.change(p, func(u *User) {
+		set(&u.GivenName, patch.GivenName)
+		set(&u.FamilyName, patch.FamilyName)
+		set(&u.OrgUnitPath, patch.OrgUnitPath)
+		set(&u.Suspended, patch.Suspended)
+		set(&u.Archived, patch.Archived)
+		set(&u.IsAdmin, patch.IsAdmin)
+		set(&u.NoMailbox, patch.NoMailbox)
+	}))
+}
+
+func set[T any](field, to *T) {
+	if to != nil {
+		*field = *to
+	}
+}
+
+func (c *call) controlScopes() reply {
+	a := c.accounts.find(c.vars[0])
+	if a == nil || a.id != c.vars[0] {
+		return refuseRPC(http.StatusNotFound, fmt.Sprintf("sandbox: no account with the numeric client id %q", c.vars[0]))
+	}
+	var scopes []string
+	if err := strictJSON(c.body, &scopes); err != nil {
+		return wrong(fmt.Errorf("scopes: %w", err))
+	}
+	a.delegate(scopes)
+	return noContent()
+}

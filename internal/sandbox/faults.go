@@ -1,0 +1,204 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Kinds of faults beside the rows of the table.
+const (
+	kindLate         = "late"
+	kindLost         = "lost"
+	kindCut          = "cut"
+	kind429          = "429"
+	kind5xx          = "5xx"
+	kindExpireTokens = "expireTokens"
+)
+
+// ErrFault is what Order fails with when a fault cannot be.
+var ErrFault = errors.New("sandbox: fault refused")
+
+// A Fault is something that shall go wrong. It has a Row or a Kind:
+//
+//	late          the effect takes place, the answer comes after Delay
+//	lost          the effect takes place, then the connection is cut
+//	cut           the connection is cut before any effect
+//	429           too many requests, without effect
+//	5xx           503, without effect
+//	expireTokens  the access token that the call shows ends there and then
+//
+// Of several that fit a call, the first ordered one strikes, alone.
+type Fault struct {
+	Row        string        `json:"row,omitempty"`        // "T1"; see Rows
+	Kind       string        `json:"kind,omitempty"`       // in place of Row
+	Call       string        `json:"call,omitempty"`       // glob over the names of calls; empty is "*", all that fit
+	User       string        `json:"user,omitempty"`       // only where the call concerns this user; empty is any
+	Times      int           `json:"times,omitempty"`      // how often it strikes; 0 is until it is cleared
+	Share      float64       `json:"share,omitempty"`      // of the calls that fit, drawn with the seed; 0 and 1 are all
+	Delay      time.Duration `json:"-"`                    // of "late"; in JSON a string like "2s"
+	RetryAfter string        `json:"retryAfter,omitempty"` // header of "429", "5xx" and of a row
+}
+
+// faultJSON has Fault's fields and not its methods.
+type faultJSON Fault
+
+// MarshalJSON writes Delay as text.
+func (f Fault) MarshalJSON() ([]byte, error) {
+	var delay string
+	if f.Delay != 0 {
+		delay = f.Delay.String()
+	}
+	return json.Marshal(struct {
+		faultJSON
+		Delay string `json:"delay,omitempty"`
+	}{faultJSON(f), delay})
+}
+
+// UnmarshalJSON refuses unknown fields: a typing error must not order a
+// fault other than the one that was meant.
+func (f *Fault) UnmarshalJSON(data []byte) error {
+	var in struct {
+		faultJSON
+		Delay string `json:"delay"`
+	}
+	if err := strictJSON(data, &in); err != nil {
+		return err
+	}
+	*f = Fault(in.faultJSON)
+	if in.Delay == "" {
+		return nil
+	}
+	var err error
+	f.Delay, err = time.ParseDuration(in.Delay)
+	return err
+}
+
+// ordered is a fault in force.
+type ordered struct {
+	Fault
+	left int
+	rng  *rand.Rand
+}
+
+// faults are those in force. With none, a call costs one atomic load.
+type faults struct {
+	rows  *rowTable
+	names []string // of calls
+	seed  uint64
+	any   atomic.Bool
+	mu    sync.Mutex
+	count uint64 // ever ordered; gives each its own sequence of shares
+	list  []*ordered
+}
+
+func newFaults(seed uint64, rows *rowTable, names []string) *faults {
+	return &faults{rows: rows, names: names, seed: seed}
+}
+
+// Order puts a fault in force, behind those that are. The error is ErrFault
+// and says what is wrong with it.
+func (s *Server) Order(f Fault) error {
+	if f.Call == "" {
+		f.Call = "*"
+	}
+	if err := s.checkFault(f); err != nil {
+		return fmt.Errorf("%w: %w", ErrFault, err)
+	}
+	s.faults.add(f)
+	return nil
+}
+
+// ClearFaults ends all faults.
+func (s *Server) ClearFaults() {
+	f := s.faults
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = nil
+	f.any.Store(false)
+}
+
+func (s *Server) checkFault(f Fault) error {
+	switch {
+	case f.Row == "" && f.Kind == "":
+		return errors.New("neither row nor kind")
+	case f.Row != "" && f.Kind != "":
+		return fmt.Errorf("row %q and kind %q: only one of the two", f.Row, f.Kind)
+	case f.Share < 0 || f.Share > 1 || f.Share != f.Share: // the last is NaN
+		return fmt.Errorf("share %v is not within 0..1", f.Share)
+	case f.Times < 0:
+		return fmt.Errorf("times %d is negative", f.Times)
+	case f.Delay < 0:
+		return fmt.Errorf("delay %v is negative", f.Delay)
+	case f.Delay > 0 && f.Kind != kindLate:
+		return errors.New(`delay goes with kind "late" only`)
+	case f.RetryAfter != "" && f.Row == "" && f.Kind != kind429 && f.Kind != kind5xx:
+		return errors.New(`retryAfter goes with a row or kind "429" or "5xx" only`)
+	}
+	if f.Row != "" {
+		return s.checkRow(f)
+	}
+	kinds := []string{kindLate, kindLost, kindCut, kind429, kind5xx, kindExpireTokens}
+	if !slices.Contains(kinds, f.Kind) {
+		return fmt.Errorf("kind %q is none of %s", f.Kind, strings.Join(kinds, ", "))
+	}
+	if f.Kind == kindLate && f.Delay == 0 {
+		return errors.New(`kind "late" wants a delay`)
+	}
+	_, err := s.matching(f.Call)
+	return err
+}
+
+func (s *Server) checkRow(f Fault) error {
+	i, ok := s.rows.byID[f.Row]
+	if !ok {
+		return fmt.Errorf("row %q is not in the table", f.Row)
+	}
+	names, err := s.matching(f.Call)
+	if err != nil {
+		return err
+	}
+	stage := s.rows.list[i].Stage
+	for _, rt := range s.routes.list {
+		if rt.stage == stage && slices.Contains(names, rt.name) {
+			return nil
+		}
+	}
+	return fmt.Errorf("row %s is of stage %q, and no call that fits %q is", f.Row, stage, f.Call)
+}
+
+// matching are the calls that a glob names; a glob that names none is refused.
+func (s *Server) matching(glob string) ([]string, error) {
+	var out []string
+	for _, name := range s.faults.names {
+		ok, err := path.Match(glob, name)
+		if err != nil {
+			return nil, fmt.Errorf("call %q: %w", glob, err)
+		}
+		if ok {
+			out = append(out, name)
+		}
+	}
+	if out == nil {
+		return nil, fmt.Errorf("call %q fits none of the calls", glob)
+	}
+	return out, nil
+}
+
+func (f *faults) add(fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count++
+	f.list = append(f.list, &ordered{
+		Fault: fault, left: fault.Times,
+		rng: rand.New(rand.NewPCG(f.seed, f.count)), //nolint:gosec // repeatable on purpose
+	})
+	f.any.Store(true)
+}

@@ -1,0 +1,164 @@
+package sandbox
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Ways by which a letter came.
+const (
+	viaInsert = "insert"
+	viaImport = "import"
+	viaSend   = "send"
+)
+
+// A Letter is one message in a mailbox, as Letters shows it.
+type Letter struct {
+	ID           string    `json:"id"`
+	ThreadID     string    `json:"threadId"`
+	LabelIDs     []string  `json:"labelIds"`
+	Raw          []byte    `json:"raw"` // exactly the bytes received; not to be changed
+	InternalDate time.Time `json:"internalDate"`
+	Via          string    `json:"via"` // insert, import or send
+}
+
+// letter is a message where it lies. Labels and history belong to the
+// mailbox's lock; the rest never changes.
+type letter struct {
+	id, thread string
+	raw        []byte
+	date       time.Time
+	via        string
+	messageID  string
+	labels     []string
+	history    uint64
+	content    func() *content // parsed once, when first needed
+}
+
+func (l *letter) has(label string) bool { return slices.Contains(l.labels, label) }
+
+// A mailbox is what Gmail keeps for one user.
+type mailbox struct {
+	owner string
+
+	mu          sync.RWMutex
+	letters     []*letter // in order of arrival
+	byID        map[string]*letter
+	byMessageID map[string][]*letter
+	threads     map[string]int // id → number of letters
+	labels      map[string]*label
+	nextLabel   int
+	history     uint64 // id of the newest change
+}
+
+func newMailbox(owner string) *mailbox {
+	return &mailbox{
+		owner:       owner,
+		byID:        map[string]*letter{},
+		byMessageID: map[string][]*letter{},
+		threads:     map[string]int{},
+		labels:      systemLabels(),
+		nextLabel:   1,
+		history:     1000,
+	}
+}
+
+// Letters returns what lies in the user's mailbox now, in order of arrival.
+func (s *Server) Letters(user string) []Letter {
+	p := s.people.find(user)
+	if p == nil {
+		return nil
+	}
+	p.box.mu.RLock()
+	defer p.box.mu.RUnlock()
+	out := make([]Letter, 0, len(p.box.letters))
+	for _, l := range p.box.letters {
+		out = append(out, Letter{
+			ID: l.id, ThreadID: l.thread, LabelIDs: slices.Clone(l.labels),
+			Raw: l.raw, InternalDate: l.date, Via: l.via,
+		})
+	}
+	return out
+}
+
+// change counts a change of the mailbox; the lock must be held.
+func (m *mailbox) change(l *letter) {
+	m.history++
+	l.history = m.history
+}
+
+// put files a letter; the lock must be held.
+func (m *mailbox) put(l *letter) {
+	m.letters = append(m.letters, l)
+	m.byID[l.id] = l
+	if l.messageID != "" {
+		m.byMessageID[l.messageID] = append(m.byMessageID[l.messageID], l)
+	}
+	m.threads[l.thread]++
+	m.change(l)
+}
+
+// remove deletes letters for good; the lock must be held.
+func (m *mailbox) remove(ids map[string]bool) {
+	gone := func(l *letter) bool { return ids[l.id] }
+	for id := range ids {
+		l := m.byID[id]
+		if l == nil {
+			continue
+		}
+		delete(m.byID, id)
+		if m.threads[l.thread]--; m.threads[l.thread] == 0 {
+			delete(m.threads, l.thread)
+		}
+		same := slices.DeleteFunc(m.byMessageID[l.messageID], gone)
+		if m.byMessageID[l.messageID] = same; len(same) == 0 {
+			delete(m.byMessageID, l.messageID)
+		}
+		m.history++
+	}
+	m.letters = slices.DeleteFunc(m.letters, gone)
+}
+
+// unknownLabel returns the first of ids that is no label of the mailbox, or "".
+func (m *mailbox) unknownLabel(ids []string) string {
+	for _, id := range ids {
+		if m.labels[id] == nil {
+			return id
+		}
+	}
+	return ""
+}
+
+// relabel adds and removes labels; the lock must be held. It tells whether
+// anything changed, since only a change makes history.
+func (m *mailbox) relabel(l *letter, add, remove []string) bool {
+	set := map[string]bool{}
+	for _, id := range l.labels {
+		set[id] = true
+	}
+	for _, id := range add {
+		set[id] = true
+	}
+	for _, id := range remove {
+		delete(set, id)
+	}
+	next := slices.Sorted(maps.Keys(set))
+	if slices.Equal(next, slices.Sorted(slices.Values(l.labels))) {
+		return false
+	}
+	l.labels = next
+	m.change(l)
+	return true
+}
+
+// newID makes the id of a message: 16 hexadecimal digits, rising.
+func (s *Server) newID() string { return fmt.Sprintf("%016x", s.ids.Add(1)) }
+
+// isMessageID tells ids of Gmail's form from what can be none.
+func isMessageID(s string) bool {
+	return len(s) > 0 && len(s) <= 16 && strings.Trim(s, "0123456789abcdef") == ""
+}

@@ -1,0 +1,83 @@
+package sandbox
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A person is a user of the organisation with what Google keeps for them.
+type person struct {
+	id    string
+	email string // primary
+	info  atomic.Pointer[User]
+	box   *mailbox
+	since time.Time
+}
+
+// user returns the present state; the result is shared and must not be changed.
+func (p *person) user() *User { return p.info.Load() }
+
+// people is the directory of the organisation.
+type people struct {
+	mu        sync.RWMutex
+	list      []*person // by primary address
+	byAddress map[string]*person
+	byID      map[string]*person
+}
+
+func newPeople() *people {
+	return &people{byAddress: map[string]*person{}, byID: map[string]*person{}}
+}
+
+// find takes a primary address, an alias, or a numeric id.
+func (p *people) find(key string) *person {
+	key = strings.ToLower(key)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if found := p.byAddress[key]; found != nil {
+		return found
+	}
+	return p.byID[key]
+}
+
+// all returns everybody, ordered by primary address.
+func (p *people) all() []*person {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Clone(p.list)
+}
+
+// add admits a normalized and valid user.
+func (p *people) add(u User, box *mailbox, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	addresses := append([]string{u.PrimaryEmail}, u.Aliases...)
+	for _, a := range addresses {
+		if p.byAddress[a] != nil {
+			return fmt.Errorf("%q is an address of %s already", a, p.byAddress[a].email)
+		}
+	}
+	who := &person{id: numericID(u.PrimaryEmail), email: u.PrimaryEmail, box: box, since: now}
+	who.info.Store(&u)
+	for _, a := range addresses {
+		p.byAddress[a] = who
+	}
+	p.byID[who.id] = who
+	at, _ := slices.BinarySearchFunc(p.list, who, func(a, b *person) int { return strings.Compare(a.email, b.email) })
+	p.list = slices.Insert(p.list, at, who)
+	return nil
+}
+
+// change replaces the state of one person; addresses stay as they are.
+func (p *people) change(who *person, edit func(*User)) User {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := *who.user()
+	edit(&u)
+	who.info.Store(&u)
+	return u
+}

@@ -1,0 +1,150 @@
+package sandbox
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// defaultKeyBits is the size of the keys that Google manages.
+const defaultKeyBits = 2048
+
+// Options are what a test or a benchmark may choose.
+type Options struct {
+	Logger  *slog.Logger     // nil: nothing is logged
+	Latency time.Duration    // before each answer of a Google API; the metadata server and /_sandbox answer at once
+	Seed    uint64           // of the shares of faults
+	KeyBits int              // of the accounts' RSA keys; 0 is 2048
+	Now     func() time.Time // the server's clock; nil is time.Now
+}
+
+// A Server is one fake Google. It is a handler and starts no goroutine.
+type Server struct {
+	log     *slog.Logger
+	latency time.Duration
+	now     func() time.Time
+
+	project, projectNumber string
+	runtime                *account
+
+	routes    *router
+	control   *router
+	calls     *counters
+	faults    *faults
+	rows      *rowTable
+	known     map[string]bool // scopes
+	tokens    *tokens
+	secrets   *secretLog
+	accounts  *accounts
+	people    *people
+	google    *keyring // signs ID tokens, as accounts.google.com does
+	machine   atomic.Pointer[token]
+	ids       atomic.Uint64 // the newest id of a message
+	uploads   *uploads
+	objects   *objects
+	secretsOf *vault
+}
+
+var _ http.Handler = (*Server)(nil)
+
+// New makes a server of a world. It takes a moment: every account gets a key.
+func New(world World, o Options) (*Server, error) {
+	world.ServiceAccounts = append([]ServiceAccount(nil), world.ServiceAccounts...)
+	world.Users = append([]User(nil), world.Users...)
+	world.normalize()
+	if err := world.validate(); err != nil {
+		return nil, fmt.Errorf("sandbox: world: %w", err)
+	}
+	o = o.withDefaults()
+	s := &Server{
+		log: o.Logger, latency: o.Latency, now: o.Now,
+		project: world.Project, projectNumber: world.ProjectNumber,
+		rows:     newRowTable(),
+		known:    knownScopes(),
+		tokens:   newTokens(),
+		secrets:  newSecretLog(secretsKept),
+		people:   newPeople(),
+		uploads:  newUploads(),
+		objects:  newObjects(world.Objects, o.Now()),
+		accounts: newAccounts(),
+	}
+	s.secretsOf = newVault(world.Secrets, world.Project, world.ProjectNumber)
+	s.ids.Store(uint64(o.Now().UnixMilli()) << 20) // as Gmail's: a time, then a counter
+	s.routes = newRouter(apiRoutes())
+	s.control = newRouter(controlRoutes())
+	s.calls = newCounters(s.routes.names())
+	s.faults = newFaults(o.Seed, s.rows, s.routes.names())
+	return s, s.populate(world, o.KeyBits)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.KeyBits == 0 {
+		o.KeyBits = defaultKeyBits
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// populate makes the keys, side by side since each takes long, and the people.
+func (s *Server) populate(w World, bits int) error {
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		s.google, err = newKeyring("accounts.google.com", bits, s.now)
+		return err
+	})
+	rings := make([]*keyring, len(w.ServiceAccounts))
+	for i, a := range w.ServiceAccounts {
+		g.Go(func() (err error) {
+			rings[i], err = newKeyring(a.Email, bits, s.now)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	for i, a := range w.ServiceAccounts {
+		s.accounts.add(a, rings[i])
+	}
+	s.runtime = s.accounts.find(w.Runtime)
+	for _, u := range w.Users {
+		if err := s.addUser(u); err != nil {
+			return fmt.Errorf("sandbox: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) addUser(u User) error {
+	return s.people.add(u, newMailbox(u.PrimaryEmail), s.now())
+}
+
+// RotateKeys gives each account a new key. The two keys before it stay
+// published; what older ones signed fails from now on with row T12.
+func (s *Server) RotateKeys() error {
+	for _, a := range s.accounts.all() {
+		if err := a.keys.rotate(); err != nil {
+			return fmt.Errorf("sandbox: %w", err)
+		}
+	}
+	return nil
+}
+
+// Calls tells how often each call arrived, those that a fault met included.
+// The names are Discovery's method ids, and "signJwt", "token", "metadata.token" and the like.
+func (s *Server) Calls() map[string]int { return s.calls.all() }
+
+// ResetCalls sets all the counts to zero.
+func (s *Server) ResetCalls() { s.calls.reset() }
+
+// Secrets returns every token and assertion that the server issued or got,
+// oldest first, at most the newest 100,000: no log may hold one of them.
+func (s *Server) Secrets() []string { return s.secrets.all() }

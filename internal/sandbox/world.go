@@ -1,0 +1,225 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/mail"
+	"strings"
+)
+
+// A World is what the sandbox holds when it starts: one Google Cloud project
+// and one Workspace organisation whose administrators trust it.
+type World struct {
+	Project       string // project id
+	ProjectNumber string // the number that Google puts in error messages
+	Runtime       string // e-mail of the account whose identity the metadata server gives
+
+	ServiceAccounts []ServiceAccount
+	Users           []User
+	Objects         map[string][]byte // Cloud Storage: "bucket/name" → content
+	Secrets         map[string][]byte // Secret Manager: "projects/P/secrets/S/versions/V" → payload
+}
+
+// A ServiceAccount is an identity of the project.
+type ServiceAccount struct {
+	Email string `json:"email" yaml:"email"`
+	// UniqueID is the numeric client id, the name under which the Admin
+	// console knows the account. Empty: made up, the same on every start.
+	UniqueID string `json:"uniqueId" yaml:"uniqueId"`
+	// DelegatedScopes is the account's entry under domain-wide delegation in
+	// the Admin console. Nil means that there is no entry.
+	DelegatedScopes []string `json:"delegatedScopes" yaml:"delegatedScopes"`
+	// Signers may sign for the account. An account is no signer of itself
+	// unless it stands here, as in IAM.
+	Signers  []string `json:"signers" yaml:"signers"`
+	Disabled bool     `json:"disabled" yaml:"disabled"`
+}
+
+// A User is a person of the Workspace organisation.
+type User struct {
+	PrimaryEmail string   `json:"primaryEmail" yaml:"primaryEmail"`
+	GivenName    string   `json:"givenName" yaml:"givenName"`
+	FamilyName   string   `json:"familyName" yaml:"familyName"`
+	OrgUnitPath  string   `json:"orgUnitPath" yaml:"orgUnitPath"` // empty: "/"
+	Aliases      []string `json:"aliases" yaml:"aliases"`
+	Suspended    bool     `json:"suspended" yaml:"suspended"`
+	Archived     bool     `json:"archived" yaml:"archived"`
+	IsAdmin      bool     `json:"isAdmin" yaml:"isAdmin"`
+	NoMailbox    bool     `json:"noMailbox" yaml:"noMailbox"` // Gmail is off, or no licence
+}
+
+// DefaultWorld is a small organisation, example.com, in which the product
+// works at once: the runtime account is the delegated one and signs for itself.
+func DefaultWorld() World {
+	const account = "onbehalf@onbehalf-sandbox.iam.gserviceaccount.com"
+	return World{
+		Project:       "onbehalf-sandbox",
+		ProjectNumber: "424242424242",
+		Runtime:       account,
+		ServiceAccounts: []ServiceAccount{{
+			Email:    account,
+			UniqueID: "100000000000000000042",
+			Signers:  []string{account},
+			DelegatedScopes: []string{
+				scopeGmailInsert, scopeGmailSend, scopeGmailLabels, scopeGmailModify,
+				scopeGmailReadonly, scopeGmailSettingsBasic, scopeDirectoryReadonly,
+			},
+		}},
+		Users: []User{
+			{PrimaryEmail: "ada@example.com", GivenName: "Ada", FamilyName: "Lovelace", OrgUnitPath: "/Engineering"},
+			{PrimaryEmail: "grace@example.com", GivenName: "Grace", FamilyName: "Hopper", OrgUnitPath: "/Engineering"},
+			{PrimaryEmail: "alan@example.com", GivenName: "Alan", FamilyName: "Turing", OrgUnitPath: "/Engineering"},
+			{PrimaryEmail: "edsger@example.com", GivenName: "Edsger", FamilyName: "Dijkstra", OrgUnitPath: "/Sales"},
+			{PrimaryEmail: "barbara@example.com", GivenName: "Barbara", FamilyName: "Liskov", OrgUnitPath: "/Sales"},
+			{PrimaryEmail: "margaret@example.com", GivenName: "Margaret", FamilyName: "Hamilton", OrgUnitPath: "/"},
+			{PrimaryEmail: "admin@example.com", GivenName: "Addie", FamilyName: "Ministrator", OrgUnitPath: "/", IsAdmin: true},
+			{PrimaryEmail: "sam.suspended@example.com", GivenName: "Sam", FamilyName: "Suspended", OrgUnitPath: "/", Suspended: true},
+			{PrimaryEmail: "olive.nomailbox@example.com", GivenName: "Olive", FamilyName: "Nomailbox", OrgUnitPath: "/", NoMailbox: true},
+			{PrimaryEmail: "archie.archived@example.com", GivenName: "Archie", FamilyName: "Archived", OrgUnitPath: "/", Archived: true},
+		},
+	}
+}
+
+// normalize gives addresses one spelling and fills what may be left out.
+func (w *World) normalize() {
+	w.Runtime = strings.ToLower(w.Runtime)
+	for i := range w.ServiceAccounts {
+		a := &w.ServiceAccounts[i]
+		a.Email = strings.ToLower(a.Email)
+		a.Signers = lowered(a.Signers)
+		if a.UniqueID == "" {
+			a.UniqueID = numericID(a.Email)
+		}
+	}
+	for i := range w.Users {
+		w.Users[i].normalize()
+	}
+}
+
+func (u *User) normalize() {
+	u.PrimaryEmail = strings.ToLower(u.PrimaryEmail)
+	u.Aliases = lowered(u.Aliases)
+	if u.OrgUnitPath == "" {
+		u.OrgUnitPath = "/"
+	}
+}
+
+// lowered returns a copy, so that the caller's world stays as it was.
+func lowered(in []string) []string {
+	out := make([]string, 0, len(in))
+	for _, s := range in {
+		out = append(out, strings.ToLower(s))
+	}
+	return out
+}
+
+// validate names the first field of a normalized world that cannot be.
+func (w *World) validate() error {
+	if w.Project == "" {
+		return errors.New("project: is empty")
+	}
+	if !isNumber(w.ProjectNumber) {
+		return fmt.Errorf("projectNumber: %q is not a number", w.ProjectNumber)
+	}
+	if err := w.validateAccounts(); err != nil {
+		return err
+	}
+	taken := map[string]string{}
+	for i, u := range w.Users {
+		field := fmt.Sprintf("users[%d]", i)
+		if err := u.validate(field); err != nil {
+			return err
+		}
+		for _, a := range append([]string{u.PrimaryEmail}, u.Aliases...) {
+			if other, ok := taken[a]; ok {
+				return fmt.Errorf("%s: %q is an address of %s already", field, a, other)
+			}
+			taken[a] = field
+		}
+	}
+	return w.validateStores()
+}
+
+func (w *World) validateAccounts() error {
+	emails, ids := map[string]bool{}, map[string]bool{}
+	for i, a := range w.ServiceAccounts {
+		field := fmt.Sprintf("serviceAccounts[%d]", i)
+		if err := validAddress(field+".email", a.Email); err != nil {
+			return err
+		}
+		if !isNumber(a.UniqueID) {
+			return fmt.Errorf("%s.uniqueId: %q is not a number", field, a.UniqueID)
+		}
+		if emails[a.Email] {
+			return fmt.Errorf("%s.email: %q is there twice", field, a.Email)
+		}
+		if ids[a.UniqueID] {
+			return fmt.Errorf("%s.uniqueId: %q is there twice", field, a.UniqueID)
+		}
+		emails[a.Email], ids[a.UniqueID] = true, true
+		for j, s := range a.Signers {
+			if err := validAddress(fmt.Sprintf("%s.signers[%d]", field, j), s); err != nil {
+				return err
+			}
+		}
+	}
+	if !emails[w.Runtime] {
+		return fmt.Errorf("runtime: %q is none of the serviceAccounts", w.Runtime)
+	}
+	return nil
+}
+
+func (w *World) validateStores() error {
+	for name := range w.Objects {
+		if bucket, object, ok := strings.Cut(name, "/"); !ok || bucket == "" || object == "" {
+			return fmt.Errorf("objects: %q is not BUCKET/NAME", name)
+		}
+	}
+	for name := range w.Secrets {
+		p := strings.Split(name, "/")
+		if len(p) != 6 || p[0] != "projects" || p[2] != "secrets" || p[4] != "versions" || p[1] == "" || p[3] == "" || !isNumber(p[5]) {
+			return fmt.Errorf("secrets: %q is not projects/P/secrets/S/versions/NUMBER", name)
+		}
+	}
+	return nil
+}
+
+func (u *User) validate(field string) error {
+	if err := validAddress(field+".primaryEmail", u.PrimaryEmail); err != nil {
+		return err
+	}
+	for i, a := range u.Aliases {
+		if err := validAddress(fmt.Sprintf("%s.aliases[%d]", field, i), a); err != nil {
+			return err
+		}
+	}
+	if !strings.HasPrefix(u.OrgUnitPath, "/") {
+		return fmt.Errorf("%s.orgUnitPath: %q does not begin with /", field, u.OrgUnitPath)
+	}
+	return nil
+}
+
+// validAddress accepts a bare address and nothing around it.
+func validAddress(field, s string) error {
+	if !isAddress(s) {
+		return fmt.Errorf("%s: %q is not an e-mail address", field, s)
+	}
+	return nil
+}
+
+func isAddress(s string) bool {
+	a, err := mail.ParseAddress(s)
+	return err == nil && a.Address == s && strings.Contains(s[strings.LastIndexByte(s, '@'):], ".")
+}
+
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// numericID makes the 21-digit number that Google would have given to name.
+func numericID(name string) string {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return fmt.Sprintf("1%020d", h.Sum64())
+}

@@ -1,0 +1,81 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// worldFile is a World in YAML. Fields that are absent keep what DefaultWorld has.
+type worldFile struct {
+	Project         *string           `yaml:"project"`
+	ProjectNumber   *string           `yaml:"projectNumber"`
+	Runtime         *string           `yaml:"runtime"`
+	ServiceAccounts []ServiceAccount  `yaml:"serviceAccounts"`
+	Users           []User            `yaml:"users"`
+	Objects         map[string]string `yaml:"objects"` // text, or !!binary
+	Secrets         map[string]string `yaml:"secrets"`
+}
+
+// LoadWorld reads a world from YAML:
+//
+//	project: my-project
+//	projectNumber: 123456789012
+//	runtime: robot@my-project.iam.gserviceaccount.com
+//	serviceAccounts:
+//	  - email: robot@my-project.iam.gserviceaccount.com
+//	    uniqueId: "100000000000000000001"
+//	    delegatedScopes: [https://www.googleapis.com/auth/gmail.insert]
+//	    signers: [robot@my-project.iam.gserviceaccount.com]
+//	users:
+//	  - {primaryEmail: ada@example.com, givenName: Ada, familyName: Lovelace}
+//	objects: {letters/welcome.eml: "Subject: Hello\r\n\r\nHello.\r\n"}
+//	secrets: {projects/my-project/secrets/policy/versions/1: "actions: []"}
+//
+// What is left out is as in DefaultWorld. Errors name the field and its value.
+func LoadWorld(r io.Reader) (World, error) {
+	var in worldFile
+	d := yaml.NewDecoder(r)
+	d.KnownFields(true)
+	if err := d.Decode(&in); err != nil && !errors.Is(err, io.EOF) {
+		return World{}, fmt.Errorf("sandbox: world: %w", err)
+	}
+	var more yaml.Node
+	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
+		return World{}, errors.New("sandbox: world: more than one document")
+	}
+	w := in.world()
+	w.normalize()
+	if err := w.validate(); err != nil {
+		return World{}, fmt.Errorf("sandbox: world: %w", err)
+	}
+	return w, nil
+}
+
+func (in *worldFile) world() World {
+	w := DefaultWorld()
+	set(&w.Project, in.Project)
+	set(&w.ProjectNumber, in.ProjectNumber)
+	set(&w.Runtime, in.Runtime)
+	if in.ServiceAccounts != nil {
+		w.ServiceAccounts = in.ServiceAccounts
+		if in.Runtime == nil && len(in.ServiceAccounts) == 1 {
+			w.Runtime = in.ServiceAccounts[0].Email
+		}
+	}
+	if in.Users != nil {
+		w.Users = in.Users
+	}
+	w.Objects, w.Secrets = bytesOf(in.Objects), bytesOf(in.Secrets)
+	return w
+}
+
+func bytesOf(in map[string]string) map[string][]byte {
+	out := make(map[string][]byte, len(in))
+	for k, v := range in {
+		out[k] = []byte(v)
+	}
+	return out
+}

@@ -48,14 +48,14 @@ func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) (outcome O
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	a := &attempt{msg: msg, startedAt: time.Now(), executionID: funcframework.ExecutionIDFromContext(ctx)}
-	defer func() {
-		if value := recover(); value != nil {
-			a.err = x.panicked(ctx, a, value)
-		}
-		outcome = x.settle(ctx, a)
+	// Nothing of ours should panic. Whatever does is answered all the same: first
+	// here, where the job is known, then around the settling itself.
+	defer x.recover(ctx, a, func() { outcome = Outcome{Answer: Again} })
+	func() {
+		defer x.recover(ctx, a, func() { a.err = errPanic })
+		a.response, a.err = x.attempt(ctx, a)
 	}()
-	a.response, a.err = x.attempt(ctx, a)
-	return // settle gives the outcome
+	return x.settle(ctx, a)
 }
 
 // attempt is the record of one delivery. It is begun before anything is done
@@ -146,7 +146,6 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	outcome := x.judge(a)
 	defer func() { x.audit(ctx, a, outcome) }()
 
-	// A token that the API refuses is of no use to the next job either.
 	if outcome.dropToken {
 		x.minter.Drop(a.token)
 	}
@@ -178,11 +177,13 @@ func (x *Executor) release(ctx context.Context, a *attempt) {
 	}
 }
 
-// panicked counts a panic and logs where it was, but not its value: that may
+// recover counts a panic and logs where it was, but not its value: that may
 // hold anything, a letter or a token included.
-func (x *Executor) panicked(ctx context.Context, a *attempt, value any) error {
-	x.log.Log(ctx, telemetry.LevelCritical, "panic", "panics", x.panics.Add(1), "job", a.job.ID, "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
-	return errPanic
+func (x *Executor) recover(ctx context.Context, a *attempt, then func()) {
+	if value := recover(); value != nil {
+		x.log.Log(ctx, telemetry.LevelCritical, "panic", "panics", x.panics.Add(1), "job", a.job.ID, "messageId", a.msg.ID, "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+		then()
+	}
 }
 
 var (

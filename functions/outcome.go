@@ -33,6 +33,7 @@ func (a Answer) status() int {
 		return http.StatusOK
 	case Later:
 		return http.StatusTooManyRequests
+	case Again:
 	}
 	return http.StatusServiceUnavailable
 }
@@ -50,6 +51,8 @@ type Outcome struct {
 }
 
 // judge is the one switch from what came of an attempt to its outcome.
+//
+//nolint:gocyclo // one flat switch, a case for each way to end
 func (x *Executor) judge(a *attempt) Outcome {
 	if errors.Is(a.err, errSettled) {
 		return Outcome{Answer: Done, Result: *a.claim.Result, Replayed: true}
@@ -81,12 +84,12 @@ func (x *Executor) judge(a *attempt) Outcome {
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
 	case errors.As(a.err, &mint):
 		o.blame(x.names(a), answerOf(mint))
+	case errors.As(a.err, &call) && call.Doubtful:
+		o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
 		o.blame(x.names(a), answerOf(call))
+		// A token that the API refuses is of no use to the next job either.
 		o.dropToken = call.Status == http.StatusUnauthorized && call.Object == ""
-		if call.Doubtful {
-			o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
-		}
 	case errors.Is(a.err, ledger.ErrHeld):
 		o.put(Later, jobs.StageDecode, "held", a.err)
 	case errors.Is(a.err, errPanic) && a.called:
@@ -110,7 +113,6 @@ func (o *Outcome) doubt(e jobs.Error) {
 	e.Message = "The call was begun, but no clear answer came: it may or may not have taken effect."
 	e.Fix = "Look into the mailbox; if the effect is not there, publish the job under a new id."
 	o.fail(jobs.Uncertain, e)
-	o.dropToken = false
 }
 
 // put puts the job off.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
+	"time"
 
 	"cloud.google.com/go/auth"
 )
@@ -12,10 +13,16 @@ import (
 // all users share its connections. sandbox, unless empty, is the base URL that
 // they go to instead.
 func transport(sandbox string) http.RoundTripper {
-	shared := http.DefaultTransport.(*http.Transport).Clone()
-	// The library's default of 2 would open and close a connection for almost
-	// each of an instance's concurrent calls.
-	shared.MaxIdleConns, shared.MaxIdleConnsPerHost = 0, 256
+	shared := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:     true,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       90 * time.Second,
+		// The library's default of 2 would open and close a connection for almost
+		// each of an instance's concurrent calls.
+		MaxIdleConnsPerHost: 256,
+	}
 	if sandbox == "" {
 		return shared
 	}

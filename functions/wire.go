@@ -56,14 +56,19 @@ type Options struct {
 	Policy *policy.Policy
 	// Results stands in for the topic that the settings name.
 	Results Results
+	// Ledger stands in for the one that the settings name.
+	Ledger ledger.Ledger
 }
 
 // New makes an Executor. It asks the metadata server who it is where the
 // settings do not say, and reads the policy.
 func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
-	x := &Executor{log: o.Logger, ledger: ledger.NewMemory(0), policy: o.Policy, results: o.Results}
+	x := &Executor{log: o.Logger, ledger: o.Ledger, policy: o.Policy, results: o.Results}
 	if x.log == nil {
 		x.log = slog.New(slog.DiscardHandler)
+	}
+	if x.ledger == nil {
+		x.ledger = ledger.NewMemory(0)
 	}
 	client := &http.Client{Transport: transport(cfg.Sandbox), CheckRedirect: noRedirect}
 	creds, err := identify(o.Credentials, client)
@@ -71,17 +76,9 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 		return nil, err
 	}
 	own := &http.Client{Transport: ownTransport{creds, client.Transport}, CheckRedirect: noRedirect}
-
-	account := cfg.ServiceAccount
-	if account == "" {
-		if account, err = metadata.EmailWithContext(ctx, "default"); err != nil {
-			return nil, fmt.Errorf("ONBEHALF_SERVICE_ACCOUNT: is not set, and there is no metadata server to ask for the runtime's own; set it to the e-mail address of the delegated service account: %w", err)
-		}
-	}
-	if x.project = cfg.Project; x.project == "" {
-		if x.project, err = metadata.ProjectIDWithContext(ctx); err != nil {
-			return nil, fmt.Errorf("GOOGLE_CLOUD_PROJECT: is not set, and there is no metadata server to ask; set it to the id of the project: %w", err)
-		}
+	account, err := x.locate(ctx, cfg)
+	if err != nil {
+		return nil, err
 	}
 	if x.policy == nil && cfg.Policy != "" {
 		if x.policy, err = readPolicy(ctx, cfg.Policy, own); err != nil {
@@ -95,11 +92,24 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 		return nil, err
 	}
 	if x.results == nil {
-		if err := x.connectResults(ctx, cfg, creds); err != nil {
-			return nil, err
+		err = x.connectResults(ctx, cfg, creds)
+	}
+	return x, err
+}
+
+// locate finds the project, and the delegated service account's e-mail address.
+func (x *Executor) locate(ctx context.Context, cfg config.Config) (account string, err error) {
+	if x.project = cfg.Project; x.project == "" {
+		if x.project, err = metadata.ProjectIDWithContext(ctx); err != nil {
+			return "", fmt.Errorf("GOOGLE_CLOUD_PROJECT: is not set, and there is no metadata server to ask; set it to the id of the project: %w", err)
 		}
 	}
-	return x, nil
+	if account = cfg.ServiceAccount; account == "" {
+		if account, err = metadata.EmailWithContext(ctx, "default"); err != nil {
+			return "", fmt.Errorf("ONBEHALF_SERVICE_ACCOUNT: is not set, and there is no metadata server to ask for the runtime's own; set it to the e-mail address of the delegated service account: %w", err)
+		}
+	}
+	return account, nil
 }
 
 // Close ends the Executor's connections.

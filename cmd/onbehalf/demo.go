@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -75,7 +76,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if d.workspace, err = startWorkspace(d.world()); err != nil {
 		return err
 	}
-	defer d.workspace.close()
+	defer func() { err = errors.Join(err, d.workspace.close()) }()
 	if d.pubsub, err = startPubSub(ctx, d.workspace.world.Project); err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { stop(); <-ended }()
+	defer func() { stop(); err = errors.Join(err, <-ended) }()
 	return d.deliver(ctx, url)
 }
 
@@ -139,7 +140,7 @@ func (d *demo) deliver(ctx context.Context, url string) error {
 
 	d.results = make(map[string]jobs.Result)
 	show := newProgress(d.stderr, len(asked))
-	defer show.end()
+	defer func() { show.end(); d.say("%d jobs have their result: %s.", show.done(), show.counts()) }()
 	deliveries := 0
 	var mu sync.Mutex
 	err := d.pubsub.client.Subscriber(resultsTopic).Receive(ctx, func(_ context.Context, m *pubsub.Message) {

@@ -4,9 +4,11 @@
 package actions
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptrace"
@@ -71,8 +73,7 @@ type Call struct {
 // Prepare checks the job against its method and gives the call that it asks
 // for. An error is a [*jobs.FieldError].
 func (a *Actions) Prepare(job jobs.Job) (*Call, error) {
-	switch job.Action {
-	case insertMethod:
+	if job.Action == insertMethod {
 		return a.insert(job)
 	}
 	return nil, jobs.Errorf("action", "is %s, which is not known here; accepted is %s", jobs.Quote(job.Action), insertMethod)
@@ -101,6 +102,13 @@ type userTransport struct{ next http.RoundTripper }
 
 type authorizeKey struct{}
 
+// maxWhole is the longest body, in bytes, that is gathered before it is sent,
+// and usualWhole is what most fit into.
+const (
+	maxWhole   = 1 << 20
+	usualWhole = 8 << 10
+)
+
 func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	authorize, ok := r.Context().Value(authorizeKey{}).(func(*http.Request))
 	if !ok {
@@ -108,6 +116,40 @@ func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	out := *r // a RoundTripper may not change the request that it is given
 	out.Header = r.Header.Clone()
+	if err := whole(&out); err != nil {
+		return nil, err
+	}
 	authorize(&out)
 	return t.next.RoundTrip(&out)
+}
+
+// whole gathers the body, which the generated client hands over in pieces of
+// unknown length, if it is not too long. Then it leaves in one write, and can
+// be sent anew where the connection turns out to have died before.
+func whole(r *http.Request) error {
+	if r.Body == nil || r.ContentLength > 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	b.Grow(usualWhole)
+	n, err := io.CopyN(&b, r.Body, maxWhole)
+	switch {
+	case err == nil:
+		r.Body = readCloser{io.MultiReader(&b, r.Body), r.Body}
+		return nil
+	case !errors.Is(err, io.EOF):
+		return err
+	}
+	if err := r.Body.Close(); err != nil {
+		return err
+	}
+	r.ContentLength = n
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil }
+	r.Body, err = r.GetBody()
+	return err
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
 }

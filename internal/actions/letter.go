@@ -37,7 +37,7 @@ func (a *Actions) letter(ctx context.Context, job jobs.Job) ([]byte, error) {
 // read gets the letter from where the job says it is.
 func (a *Actions) read(ctx context.Context, m *jobs.Message) ([]byte, error) {
 	if m.URI == "" {
-		return m.Letter()
+		return m.Letter(), nil
 	}
 	bucket, object, err := m.Object()
 	if err != nil {

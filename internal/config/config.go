@@ -71,54 +71,42 @@ func Load(environ []string) (Config, error) {
 	return c, errors.Join(append(problems, c.check()...)...)
 }
 
-// check holds every value against what is accepted.
+// check holds every value that is set against what is accepted.
 func (c *Config) check() []error {
+	sandbox, onThisMachine := loopback(c.Sandbox)
+	rules := []struct {
+		name, value string
+		accepted    bool
+		hint        string
+	}{
+		{"GOOGLE_CLOUD_PROJECT", c.Project, projectPattern.MatchString(c.Project), "a project id such as my-project-1 is"},
+		{"ONBEHALF_SERVICE_ACCOUNT", c.ServiceAccount, accountPattern.MatchString(c.ServiceAccount), "a service account's e-mail address such as onbehalf@my-project-1.iam.gserviceaccount.com is"},
+		{"ONBEHALF_DELEGATES", strings.Join(c.Delegates, ","), !slices.ContainsFunc(c.Delegates, notAnAccount), "e-mail addresses of service accounts are, separated by commas, first to last"},
+		{"ONBEHALF_SIGNER", c.Signer, c.Signer == "iam", "iam is: this version signs with no key at all"},
+		{"ONBEHALF_LEDGER", c.Ledger, c.Ledger == "memory", "memory is, the only ledger of this version"},
+		{"ONBEHALF_POLICY", c.Policy, !strings.HasPrefix(c.Policy, "sm:") || secretPattern.MatchString(c.Policy), "a path is, or sm://PROJECT/SECRET/VERSION"},
+		{"ONBEHALF_RESULTS_TOPIC", c.ResultsTopic, topicPattern.MatchString(c.ResultsTopic) && !strings.HasPrefix(c.ResultsTopic, "goog"), "a topic's id such as onbehalf-results is, not its path"},
+		{"ONBEHALF_ADMIN", c.Admin, false, "nothing is yet: with it administrators would be protected by default, which this version cannot do; unset it and list them in the policy's denyUsers"},
+		{"ONBEHALF_SANDBOX", c.Sandbox, onThisMachine, "an http URL of a loopback address is, such as http://127.0.0.1:8085"},
+	}
+	c.Sandbox = sandbox
 	var problems []error
-	wrong := func(name, value, accepted string) {
-		problems = append(problems, fmt.Errorf("%s: %q is not accepted; %s", name, value, accepted))
-	}
-	if c.Project != "" && !projectPattern.MatchString(c.Project) {
-		wrong("GOOGLE_CLOUD_PROJECT", c.Project, "a project id such as my-project-1 is")
-	}
-	if c.ServiceAccount != "" && !accountPattern.MatchString(c.ServiceAccount) {
-		wrong("ONBEHALF_SERVICE_ACCOUNT", c.ServiceAccount, "a service account's e-mail address such as onbehalf@my-project-1.iam.gserviceaccount.com is")
-	}
-	for _, delegate := range c.Delegates {
-		if !accountPattern.MatchString(delegate) {
-			wrong("ONBEHALF_DELEGATES", delegate, "e-mail addresses of service accounts are, separated by commas, first to last")
+	for _, r := range rules {
+		if r.value != "" && !r.accepted {
+			problems = append(problems, fmt.Errorf("%s: %q is not accepted; %s", r.name, r.value, r.hint))
 		}
-	}
-	if c.Signer != "iam" {
-		wrong("ONBEHALF_SIGNER", c.Signer, "iam is: this version signs with no key at all")
-	}
-	if c.Ledger != "memory" {
-		wrong("ONBEHALF_LEDGER", c.Ledger, "memory is, the only ledger of this version")
-	}
-	if strings.HasPrefix(c.Policy, "sm:") && !secretPattern.MatchString(c.Policy) {
-		wrong("ONBEHALF_POLICY", c.Policy, "a path is, or sm://PROJECT/SECRET/VERSION")
-	}
-	if !topicPattern.MatchString(c.ResultsTopic) || strings.HasPrefix(c.ResultsTopic, "goog") {
-		wrong("ONBEHALF_RESULTS_TOPIC", c.ResultsTopic, "a topic's id such as onbehalf-results is, not its path")
-	}
-	if c.Admin != "" {
-		wrong("ONBEHALF_ADMIN", c.Admin, "nothing is yet: with it administrators would be protected by default, which this version cannot do; unset it and list them in the policy's denyUsers")
-	}
-	if c.Sandbox != "" {
-		base, ok := loopback(c.Sandbox)
-		if !ok {
-			wrong("ONBEHALF_SANDBOX", c.Sandbox, "an http URL of a loopback address is, such as http://127.0.0.1:8085")
-		}
-		c.Sandbox = base
 	}
 	return problems
 }
+
+func notAnAccount(email string) bool { return !accountPattern.MatchString(email) }
 
 // loopback gives base in the form that calls are sent to, and whether they can
 // only end on this machine. The name localhost is taken for 127.0.0.1 here, so
 // that no resolver can send letters and tokens elsewhere.
 func loopback(base string) (string, bool) {
 	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if base == "" || err != nil || u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", false
 	}
 	if u.Hostname() == "localhost" {

@@ -27,11 +27,10 @@ const (
 	// freshness is how long a cached token must still live to be handed out:
 	// longer than any one call takes.
 	freshness = 5 * time.Minute
-	// refusalMemory is how long a definite refusal (4xx) is repeated from
-	// memory, flakeMemory a passing fault, so that a crowd of jobs for one dead
-	// user costs a handful of calls, and a grant that was just made soon counts.
+	// refusalMemory is how long a definite refusal (4xx) is repeated from memory:
+	// so long that a crowd of jobs for one dead user costs a handful of calls, so
+	// short that a grant that was just made soon counts.
 	refusalMemory = 30 * time.Second
-	flakeMemory   = time.Second
 	// DefaultMaxEntries is how many tokens are kept, about 1.5 KB each.
 	DefaultMaxEntries = 10_000
 )
@@ -65,15 +64,23 @@ type Minter struct {
 // key names a token. The scopes are sorted, so that their order does not matter.
 type key struct{ user, scopes string }
 
-// entry is one token, refusal, or mint under way.
+// entry is what is known for one key: a mint under way, a token, or a refusal.
 type entry struct {
 	key
-	token   Token
-	err     error
-	expires time.Time     // when token or err stops being handed out
-	minting chan struct{} // not nil while a mint is under way; closed when it ends
+	*flight
+	ended   bool      // the flight has
+	expires time.Time // when what came of it stops being handed out
 
 	newer, older *entry
+}
+
+// flight is one mint, which all who ask meanwhile share.
+type flight struct {
+	done  chan struct{} // closed when token and err are set
+	token Token
+	err   error
+	// void says that the one who minted gave up, which says nothing to the others.
+	void bool
 }
 
 // New makes a minter. It makes no call.
@@ -107,17 +114,17 @@ func (m *Minter) Token(ctx context.Context, user string, scopes ...string) (Toke
 	sorted := slices.Sorted(slices.Values(scopes))
 	k := key{user: strings.ToLower(user), scopes: strings.Join(slices.Compact(sorted), " ")}
 	for {
-		e, mine, wait := m.look(k)
-		if mine {
+		e, f := m.look(k)
+		if e != nil {
 			return m.lead(ctx, e)
 		}
-		if wait == nil {
-			return e.token, e.err
-		}
 		select {
-		case <-wait:
+		case <-f.done:
 		case <-ctx.Done():
 			return Token{}, ctx.Err()
+		}
+		if !f.void {
+			return f.token, f.err
 		}
 	}
 }
@@ -126,63 +133,61 @@ func (m *Minter) Token(ctx context.Context, user string, scopes ...string) (Toke
 func (m *Minter) Drop(t Token) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e := m.entries[t.key]; e != nil && e.minting == nil && e.token.secret == t.secret {
+	if e := m.entries[t.key]; e != nil && e.ended && e.token.secret == t.secret {
 		m.remove(e)
 	}
 }
 
-// look gives what is known for k: a copy of the entry that can be handed out;
-// or that this caller is to mint it (mine); or a channel that closes when
-// another caller's mint ends.
-func (m *Minter) look(k key) (e *entry, mine bool, wait <-chan struct{}) {
+// look gives the flight that answers for k, under way or ended; or, where there
+// is none, the entry for which this caller is to mint.
+func (m *Minter) look(k key) (*entry, *flight) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e = m.entries[k]
+	e := m.entries[k]
 	switch {
 	case e == nil:
 		e = &entry{key: k}
 		m.add(e)
-	case e.minting != nil:
-		return nil, false, e.minting
+	case !e.ended:
+		return nil, e.flight
 	case time.Now().Before(e.expires):
 		m.unlink(e)
 		m.link(e)
-		return &entry{token: e.token, err: e.err}, false, nil
+		return nil, e.flight
 	}
-	e.minting = make(chan struct{})
-	return e, true, nil
+	e.flight, e.ended = &flight{done: make(chan struct{}), void: true}, false
+	return e, nil
 }
 
 // lead mints for everyone who waits on e, and keeps what came of it.
-func (m *Minter) lead(ctx context.Context, e *entry) (token Token, err error) {
-	settled := false
-	defer func() {
+func (m *Minter) lead(ctx context.Context, e *entry) (Token, error) {
+	f := e.flight
+	defer func() { // also where the mint panics
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		close(e.minting)
-		e.minting = nil
-		if !settled || ctx.Err() != nil && err != nil {
-			m.remove(e) // this caller gave up or panicked: that says nothing about the user
-			return
+		e.ended, e.expires = true, time.Now().Add(memory(f))
+		if !time.Now().Before(e.expires) {
+			m.remove(e)
 		}
-		e.token, e.err = token, err
-		e.expires = time.Now().Add(memory(token, err))
+		close(f.done)
 	}()
-	token, err = m.mint(ctx, e.key)
-	settled = true
-	return token, err
+	f.token, f.err = m.mint(ctx, e.key)
+	f.void = f.err != nil && ctx.Err() != nil
+	return f.token, f.err
 }
 
 // memory is how long what came of a mint is handed out again.
-func memory(token Token, err error) time.Duration {
+func memory(f *flight) time.Duration {
 	var refusal *Error
 	switch {
-	case err == nil:
-		return time.Until(token.expires) - freshness
-	case errors.As(err, &refusal) && refusal.definite():
+	case f.void:
+		return 0
+	case f.err == nil:
+		return time.Until(f.token.expires) - freshness
+	case errors.As(f.err, &refusal) && refusal.definite():
 		return refusalMemory
 	}
-	return flakeMemory
+	return 0
 }
 
 // add takes e in, and for it lets go of the entry that was unused longest.
@@ -191,7 +196,7 @@ func (m *Minter) add(e *entry) {
 	m.link(e)
 	for old := m.oldest; len(m.entries) > m.cfg.MaxEntries && old != nil; {
 		next := old.newer
-		if old.minting == nil && old != e {
+		if old.ended && old != e {
 			m.remove(old)
 		}
 		old = next

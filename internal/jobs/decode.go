@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -76,11 +77,14 @@ func Decode(data []byte, messageID string) (Job, error) {
 // Strict decodes the JSON at that path of a job into a struct. What does not
 // fit it is a [FieldError].
 func Strict(path string, data []byte, into any) error {
-	err := json.Unmarshal(data, into, json.RejectUnknownMembers(true), json.WithUnmarshalers(noNulls))
-	if err == nil {
-		return nil
+	options := json.RejectUnknownMembers(true)
+	if bytes.Contains(data, []byte("null")) { // looking out for them takes as long as all the rest
+		options = json.JoinOptions(options, json.WithUnmarshalers(noNulls))
 	}
-	return fieldError(path, data, err)
+	if err := json.Unmarshal(data, into, options); err != nil {
+		return fieldError(path, data, err)
+	}
+	return nil
 }
 
 // noNulls refuses null for the fields that we read ourselves: "user": null is
@@ -144,8 +148,9 @@ func unusual(r rune) bool {
 func names(object reflect.Type) []string {
 	var names []string
 	for i := range object.NumField() {
-		name, _, _ := strings.Cut(object.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
+		if name, _, _ := strings.Cut(object.Field(i).Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
 	}
 	return names
 }
@@ -269,8 +274,7 @@ func (m *Message) check() error {
 	case m.Raw == "" && m.URI == "":
 		return Errorf("message", "is empty; give exactly one of raw (the RFC 5322 letter in base64url) and uri (gs://BUCKET/OBJECT)")
 	case m.Raw != "":
-		_, err := m.Letter()
-		return err
+		return m.decode()
 	}
 	_, _, err := m.Object()
 	return err

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
@@ -42,7 +43,7 @@ func TestDecode(t *testing.T) {
 		Message: &jobs.Message{URI: "gs://letters/welcome.eml"}, NotAfter: time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC),
 		Labels: map[string]string{"campaign": "welcome"},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(jobs.Message{})); diff != "" {
 		t.Error(diff)
 	}
 	if got.Batch() != "welcome-2026-11" {

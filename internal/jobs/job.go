@@ -54,6 +54,8 @@ type Message struct {
 	Raw string `json:"raw,omitzero"`
 	// URI is the letter's place in Cloud Storage, as gs://BUCKET/OBJECT.
 	URI string `json:"uri,omitzero"`
+
+	letter []byte // raw, decoded
 }
 
 // Batch is the batch that made the job: the ids of its jobs are BATCH/USER.

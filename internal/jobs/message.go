@@ -6,9 +6,12 @@ import (
 	"strings"
 )
 
-// Letter is the letter in raw, decoded. Both spellings of base64url's end are
-// accepted: Google's clients pad, JSON Web tools do not.
-func (m *Message) Letter() ([]byte, error) {
+// Letter is the letter in raw, decoded; nil where there is none.
+func (m *Message) Letter() []byte { return m.letter }
+
+// decode reads raw. Both spellings of base64url's end are accepted: Google's
+// clients pad, JSON Web tools do not.
+func (m *Message) decode() error {
 	encoding := base64.RawURLEncoding
 	if strings.HasSuffix(m.Raw, "=") {
 		encoding = base64.URLEncoding
@@ -16,17 +19,18 @@ func (m *Message) Letter() ([]byte, error) {
 	// The library passes over line breaks; a job that holds them was not
 	// written by a base64url encoder, and guessing is not for letters.
 	if strings.ContainsAny(m.Raw, "\r\n") {
-		return nil, Errorf("message.raw", "holds a line break; base64url on one line is expected")
+		return Errorf("message.raw", "holds a line break; base64url on one line is expected")
 	}
 	letter, err := encoding.Strict().DecodeString(m.Raw)
 	if err != nil {
 		var at base64.CorruptInputError
 		if errors.As(err, &at) && int(at) < len(m.Raw) && strings.IndexByte("+/", m.Raw[at]) >= 0 {
-			return nil, Errorf("message.raw", "is base64 of the other alphabet (%q at byte %d); base64url has '-' and '_' in place of '+' and '/'", m.Raw[at], int64(at))
+			return Errorf("message.raw", "is base64 of the other alphabet (%q at byte %d); base64url has '-' and '_' in place of '+' and '/'", m.Raw[at], int64(at))
 		}
-		return nil, Errorf("message.raw", "is not base64url: %s", err)
+		return Errorf("message.raw", "is not base64url: %s", err)
 	}
-	return letter, nil
+	m.letter = letter
+	return nil
 }
 
 // Object is the Cloud Storage bucket and object that uri names.

@@ -12,9 +12,9 @@ import (
 )
 
 // contract is what every ledger promises.
-func contract(t *testing.T, make func(t *testing.T) ledger.Ledger) {
+func contract(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 	t.Run("a settled job keeps its first result", func(t *testing.T) {
-		l, ctx := make(t), t.Context()
+		l, ctx := open(t), t.Context()
 		c, err := l.Claim(ctx, "a")
 		if err != nil || c.Attempt != 1 || c.Result != nil {
 			t.Fatalf("%+v, %v", c, err)
@@ -33,7 +33,7 @@ func contract(t *testing.T, make func(t *testing.T) ledger.Ledger) {
 		}
 	})
 	t.Run("a job is held by one", func(t *testing.T) {
-		l, ctx := make(t), t.Context()
+		l, ctx := open(t), t.Context()
 		if _, err := l.Claim(ctx, "a"); err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func contract(t *testing.T, make func(t *testing.T) ledger.Ledger) {
 		}
 	})
 	t.Run("a released job is claimed anew, and counted", func(t *testing.T) {
-		l, ctx := make(t), t.Context()
+		l, ctx := open(t), t.Context()
 		first, err := l.Claim(ctx, "a")
 		if err != nil {
 			t.Fatal(err)
@@ -62,7 +62,7 @@ func contract(t *testing.T, make func(t *testing.T) ledger.Ledger) {
 		}
 	})
 	t.Run("of many at once one wins", func(t *testing.T) {
-		l, ctx := make(t), t.Context()
+		l, ctx := open(t), t.Context()
 		var group sync.WaitGroup
 		var won atomic.Int32
 		for range 100 {

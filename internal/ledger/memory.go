@@ -82,7 +82,9 @@ func (m *Memory) end(c Claim, result *jobs.Result) error {
 	e.result = result
 	e.idle = m.idle.PushBack(c.ID)
 	if m.idle.Len() > m.maxEntries {
-		delete(m.entries, m.idle.Remove(m.idle.Front()).(string))
+		if oldest, ok := m.idle.Remove(m.idle.Front()).(string); ok {
+			delete(m.entries, oldest)
+		}
 	}
 	return nil
 }

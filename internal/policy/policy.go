@@ -41,6 +41,8 @@ type file struct {
 
 var (
 	domainPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`)
+	// unknownField is how the library says that there is no such field.
+	unknownField  = regexp.MustCompile(`field (\S+) not found in type \S+`)
 	actionPattern = regexp.MustCompile(`^[A-Za-z0-9._*-]+$`)
 )
 
@@ -51,7 +53,7 @@ func Parse(data []byte) (*Policy, error) {
 	decoder := yaml.NewDecoder(strings.NewReader(string(data)))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("not a policy: %w", err)
+		return nil, fmt.Errorf("not a policy: %s", unknownField.ReplaceAllString(err.Error(), "$1: is not a known field; accepted are domains, actions, denyUsers, protectAdmins, serviceAccountActions, when"))
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("not a policy: there is more than one YAML document; give one")

@@ -70,7 +70,7 @@ func TestDenyByDefault(t *testing.T) {
 }
 
 var wrong = []struct{ text, says string }{
-	{"domain: [example.com]", "field domain not found"},
+	{"domain: [example.com]", "line 1: domain: is not a known field; accepted are domains,"},
 	{"domains: example.com", "cannot unmarshal"},
 	{"domains: ['*.example.com']", `domains[0]: "*.example.com" is no domain`},
 	{"domains: [example.com, 'ada@example.com']", `domains[1]: "ada@example.com" is no domain`},

@@ -18,7 +18,7 @@ const (
 	// batchDelay is how long a result waits for company. Jobs end in bunches,
 	// so even this little saves most requests, and it is lost in the time that
 	// a call to Google takes.
-	batchDelay = time.Millisecond
+	batchDelay = 100 * time.Microsecond
 )
 
 // Results publishes results to a topic.

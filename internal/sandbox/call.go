@@ -82,9 +82,3 @@ func tokenUser(c *call) string {
 }
 
 func nobody(*call) string { return "" }
-
-// host is the Google host that the call is for.
-func (c *call) host() string {
-	host, _, _ := strings.Cut(strings.TrimPrefix(c.req.URL.Path, "/"), "/")
-	return host
-}

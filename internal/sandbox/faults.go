@@ -126,34 +126,50 @@ func (s *Server) ClearFaults() {
 }
 
 func (s *Server) checkFault(f Fault) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if f.Row != "" {
+		return s.checkRow(f)
+	}
+	_, err := s.matching(f.Call)
+	return err
+}
+
+// check looks at the fault alone.
+func (f *Fault) check() error {
 	switch {
 	case f.Row == "" && f.Kind == "":
 		return errors.New("neither row nor kind")
 	case f.Row != "" && f.Kind != "":
 		return fmt.Errorf("row %q and kind %q: only one of the two", f.Row, f.Kind)
-	case f.Share < 0 || f.Share > 1 || f.Share != f.Share: // the last is NaN
+	case f.Kind != "" && !slices.Contains(kinds(), f.Kind):
+		return fmt.Errorf("kind %q is none of %s", f.Kind, strings.Join(kinds(), ", "))
+	case !(f.Share >= 0 && f.Share <= 1): // so that NaN is refused too
 		return fmt.Errorf("share %v is not within 0..1", f.Share)
 	case f.Times < 0:
 		return fmt.Errorf("times %d is negative", f.Times)
+	}
+	return f.checkOptions()
+}
+
+func kinds() []string {
+	return []string{kindLate, kindLost, kindCut, kind429, kind5xx, kindExpireTokens}
+}
+
+// checkOptions refuses what would be ignored.
+func (f *Fault) checkOptions() error {
+	switch {
 	case f.Delay < 0:
 		return fmt.Errorf("delay %v is negative", f.Delay)
 	case f.Delay > 0 && f.Kind != kindLate:
 		return errors.New(`delay goes with kind "late" only`)
+	case f.Delay == 0 && f.Kind == kindLate:
+		return errors.New(`kind "late" wants a delay`)
 	case f.RetryAfter != "" && f.Row == "" && f.Kind != kind429 && f.Kind != kind5xx:
 		return errors.New(`retryAfter goes with a row or kind "429" or "5xx" only`)
 	}
-	if f.Row != "" {
-		return s.checkRow(f)
-	}
-	kinds := []string{kindLate, kindLost, kindCut, kind429, kind5xx, kindExpireTokens}
-	if !slices.Contains(kinds, f.Kind) {
-		return fmt.Errorf("kind %q is none of %s", f.Kind, strings.Join(kinds, ", "))
-	}
-	if f.Kind == kindLate && f.Delay == 0 {
-		return errors.New(`kind "late" wants a delay`)
-	}
-	_, err := s.matching(f.Call)
-	return err
+	return nil
 }
 
 func (s *Server) checkRow(f Fault) error {

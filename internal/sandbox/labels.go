@@ -2,8 +2,10 @@ package sandbox
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -121,7 +123,7 @@ func (c *call) createLabel(box *mailbox) reply {
 	if a := c.edit(box, l, in); a != nil {
 		return *a
 	}
-	l.ID = "Label_" + decimal(uint64(box.nextLabel))
+	l.ID = "Label_" + strconv.Itoa(box.nextLabel)
 	box.nextLabel++
 	box.history++
 	box.labels[l.ID] = l
@@ -130,38 +132,53 @@ func (c *call) createLabel(box *mailbox) reply {
 
 // edit checks all before it changes anything.
 func (c *call) edit(box *mailbox, l *label, in labelIn) *reply {
-	refuse := func(a reply) *reply { return &a }
-	if in.Name != nil {
-		name := strings.TrimSpace(*in.Name)
-		if name == "" {
-			return refuse(c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid label name"))
-		}
-		for _, other := range box.labels {
-			if other != l && strings.EqualFold(other.Name, name) {
-				if other.Type == "system" {
-					return refuse(c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid label name"))
-				}
-				return refuse(c.row("A16"))
-			}
-		}
+	if a := c.checkName(box, l, in.Name); a != nil {
+		return a
 	}
-	if v := in.Messages; v != nil && !slices.Contains([]string{"show", "hide"}, *v) {
-		return refuse(badParam(`Invalid value at 'label.message_list_visibility' (TYPE_ENUM), "` + *v + `"`))
-	}
-	if v := in.Labels; v != nil && !slices.Contains([]string{"labelShow", "labelShowIfUnread", "labelHide"}, *v) {
-		return refuse(badParam(`Invalid value at 'label.label_list_visibility' (TYPE_ENUM), "` + *v + `"`))
+	for field, v := range map[string]*string{"message_list_visibility": in.Messages, "label_list_visibility": in.Labels} {
+		if v != nil && !slices.Contains(visibilities(field), *v) {
+			a := badParam(fmt.Sprintf("Invalid value at 'label.%s' (TYPE_ENUM), %q", field, *v))
+			return &a
+		}
 	}
 	if in.Name != nil {
 		l.Name = strings.TrimSpace(*in.Name)
 	}
-	if in.Messages != nil {
-		l.Messages = *in.Messages
-	}
-	if in.Labels != nil {
-		l.Labels = *in.Labels
-	}
+	set(&l.Messages, in.Messages)
+	set(&l.Labels, in.Labels)
 	if in.Color != nil {
 		l.Color = in.Color
+	}
+	return nil
+}
+
+func visibilities(field string) []string {
+	if field == "message_list_visibility" {
+		return []string{"show", "hide"}
+	}
+	return []string{"labelShow", "labelShowIfUnread", "labelHide"}
+}
+
+// checkName refuses empty names, those of Gmail's own labels, and row A16: those
+// of the user's other labels, whatever their case.
+func (c *call) checkName(box *mailbox, l *label, name *string) *reply {
+	if name == nil {
+		return nil
+	}
+	wanted := strings.TrimSpace(*name)
+	for _, other := range box.labels {
+		if other == l || !strings.EqualFold(other.Name, wanted) {
+			continue
+		}
+		a := c.row("A16")
+		if other.Type == "system" {
+			a = c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid label name")
+		}
+		return &a
+	}
+	if wanted == "" {
+		a := c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid label name")
+		return &a
 	}
 	return nil
 }

@@ -133,9 +133,9 @@ func (m *mailbox) unknownLabel(ids []string) string {
 	return ""
 }
 
-// relabel adds and removes labels; the lock must be held. It tells whether
-// anything changed, since only a change makes history.
-func (m *mailbox) relabel(l *letter, add, remove []string) bool {
+// relabel adds and removes labels; the lock must be held. What changes nothing
+// makes no history.
+func (m *mailbox) relabel(l *letter, add, remove []string) {
 	set := map[string]bool{}
 	for _, id := range l.labels {
 		set[id] = true
@@ -148,11 +148,10 @@ func (m *mailbox) relabel(l *letter, add, remove []string) bool {
 	}
 	next := slices.Sorted(maps.Keys(set))
 	if slices.Equal(next, slices.Sorted(slices.Values(l.labels))) {
-		return false
+		return
 	}
 	l.labels = next
 	m.change(l)
-	return true
 }
 
 // newID makes the id of a message: 16 hexadecimal digits, rising.

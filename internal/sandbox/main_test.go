@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 	"go.uber.org/goleak"
+
+	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -30,7 +30,7 @@ func tokenRoutes() []*route {
 
 func (c *call) form() url.Values {
 	// What cannot be parsed is left out, and then found missing.
-	v, _ := url.ParseQuery(string(c.body)) //nolint:errcheck // see above
+	v, _ := url.ParseQuery(string(c.body))
 	return v
 }
 

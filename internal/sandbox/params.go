@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// standardParams may stand on any call: the "parameters" of Gmail's Discovery
+// standardParam tells what may stand on any call: the "parameters" of Gmail's Discovery
 // document, and upload_id, which Google itself puts into upload addresses.
 func standardParam(name string) bool {
 	switch name {
@@ -17,7 +17,7 @@ func standardParam(name string) bool {
 		"callback", "oauth_token", "upload_protocol", "upload_id":
 		return true
 	}
-	return strings.HasPrefix(name, "$.") || strings.HasPrefix(name, "$") // the new spellings, "$alt"
+	return strings.HasPrefix(name, "$") // $.xgafv, and the newer spellings such as $alt
 }
 
 // checkParams refuses what the method does not know, in Google's words.

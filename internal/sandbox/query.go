@@ -43,29 +43,30 @@ func parseQuery(s string) (*query, error) {
 	return q, nil
 }
 
-// splitQuery splits at blanks outside of quotation marks.
+// splitQuery splits at blanks outside of quotation marks. Groups are not known;
+// within a Message-ID the same characters are its own.
 func splitQuery(s string) ([]string, error) {
 	var out []string
 	var word strings.Builder
-	quoted, any := false, false
+	quoted, begun := false, false
 	for _, r := range s {
 		switch {
 		case r == '"':
-			quoted, any = !quoted, true
+			quoted, begun = !quoted, true
 		case !quoted && (r == ' ' || r == '\t'):
-			if any {
+			if begun {
 				out = append(out, word.String())
 			}
 			word.Reset()
-			any = false
-		case !quoted && strings.ContainsRune("(){}", r):
+			begun = false
+		case !quoted && strings.ContainsRune("(){}", r) && !strings.Contains(word.String(), "rfc822msgid:"):
 			return nil, fmt.Errorf("%q in a search", string(r))
 		default:
 			word.WriteRune(r)
-			any = true
+			begun = true
 		}
 	}
-	if any {
+	if begun {
 		out = append(out, word.String())
 	}
 	return out, nil

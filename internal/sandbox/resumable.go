@@ -102,7 +102,7 @@ func (d delivery) fromChunk(c *call) reply {
 	}
 	span, ok := parseRange(c.req.Header.Get("Content-Range"), int64(len(c.body)))
 	if !ok || span.total > d.limit || int64(len(up.got))+int64(len(c.body)) > d.limit {
-		return d.badChunk(c, span, ok)
+		return c.badChunk(ok)
 	}
 	have := int64(len(up.got))
 	switch {
@@ -120,8 +120,9 @@ func (d delivery) fromChunk(c *call) reply {
 	return d.finish(c, up)
 }
 
-func (d delivery) badChunk(c *call, span contentRange, ok bool) reply {
-	if ok {
+// badChunk refuses a range that is too large, or that cannot be understood.
+func (c *call) badChunk(understood bool) reply {
+	if understood {
 		return c.tooLarge()
 	}
 	return c.refuse(http.StatusBadRequest, "badRequest", "Failed to parse Content-Range header.")
@@ -164,12 +165,12 @@ func parseRange(header string, length int64) (contentRange, bool) {
 	}
 	out := contentRange{total: -1}
 	if m[3] != "*" {
-		out.total, _ = strconv.ParseInt(m[3], 10, 64) //nolint:errcheck // digits, by the pattern
+		out.total, _ = strconv.ParseInt(m[3], 10, 64) // digits, by the pattern
 	}
 	if m[1] == "" {
 		return out, length == 0
 	}
-	out.from, _ = strconv.ParseInt(m[1], 10, 64) //nolint:errcheck // digits, by the pattern
+	out.from, _ = strconv.ParseInt(m[1], 10, 64) // digits, by the pattern
 	last, err := strconv.ParseInt(m[2], 10, 64)
 	return out, err == nil && last-out.from+1 == length
 }

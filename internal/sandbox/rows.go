@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -88,7 +87,7 @@ func insideJSON(s string) string {
 	if err != nil {
 		return ""
 	}
-	return string(bytes.Trim(b, `"`))
+	return string(b[1 : len(b)-1])
 }
 
 // oauthRow has the shape of the token endpoint's errors.

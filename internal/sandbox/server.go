@@ -78,7 +78,10 @@ func New(world World, o Options) (*Server, error) {
 	s.control = newRouter(controlRoutes())
 	s.calls = newCounters(s.routes.names())
 	s.faults = newFaults(o.Seed, s.rows, s.routes.names())
-	return s, s.populate(world, o.KeyBits)
+	if err := s.populate(world, o.KeyBits); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	return s, nil
 }
 
 func (o Options) withDefaults() Options {
@@ -109,7 +112,7 @@ func (s *Server) populate(w World, bits int) error {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return fmt.Errorf("sandbox: %w", err)
+		return err
 	}
 	for i, a := range w.ServiceAccounts {
 		s.accounts.add(a, rings[i])
@@ -117,7 +120,7 @@ func (s *Server) populate(w World, bits int) error {
 	s.runtime = s.accounts.find(w.Runtime)
 	for _, u := range w.Users {
 		if err := s.addUser(u); err != nil {
-			return fmt.Errorf("sandbox: %w", err)
+			return err
 		}
 	}
 	return nil

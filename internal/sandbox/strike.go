@@ -14,10 +14,11 @@ func (f *faults) strike(c *call) *Fault {
 		return nil
 	}
 	user := c.route.who(c) // before the lock: it may parse the body
+	shows := c.showsToken()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, o := range f.list {
-		if !f.fits(o, c.route, user) {
+		if !f.fits(o, c.route, user) || o.Kind == kindExpireTokens && !shows {
 			continue
 		}
 		if o.Share > 0 && o.Share < 1 && o.rng.Float64() >= o.Share {
@@ -44,6 +45,12 @@ func (f *faults) fits(o *ordered, rt *route, user string) bool {
 		return false
 	}
 	return o.Row == "" || f.rows.list[f.rows.byID[o.Row]].Stage == rt.stage
+}
+
+// showsToken is false for calls that need no token of ours, the exchange among
+// them: there is nothing that "expireTokens" could end.
+func (c *call) showsToken() bool {
+	return (c.route.stage == stageSign || c.route.stage == stageCall) && c.presented() != nil
 }
 
 // meet lets a fault strike the call. The answer is nil when the connection

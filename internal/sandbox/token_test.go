@@ -106,7 +106,7 @@ func TestExchangeGrants(t *testing.T) {
 	post := func(v url.Values, header ...string) answer {
 		return b.must("POST", "/oauth2.googleapis.com/token", v, header...)
 	}
-	post(url.Values{"grant_type": {`pass"word`}}).says(t, 400, "unsupported_grant_type", `Invalid grant_type: pass\"word`)
+	post(url.Values{"grant_type": {`pass"word"`}}).says(t, 400, "unsupported_grant_type", `Invalid grant_type: pass\"word\"`).decode(t)
 	post(url.Values{}).says(t, 400, "unsupported_grant_type")
 	post(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"1//secret"}}).says(t, 400, "invalid_grant", "invalid_rapt")
 	old := url.Values{

@@ -99,7 +99,7 @@ func (t *token) live(now time.Time) bool {
 // issue makes a token in the style of Google's, recognisably not one of them.
 func (s *Server) issue(account string, as *person, scopes []string, life time.Duration) *token {
 	raw := make([]byte, 30)
-	rand.Read(raw) //nolint:errcheck // never fails since Go 1.24
+	rand.Read(raw) // never fails, since Go 1.24
 	now := s.now()
 	t := &token{
 		value:   "ya29.sandbox-" + base64.RawURLEncoding.EncodeToString(raw),

@@ -124,12 +124,15 @@ func splitPart(b []byte) part {
 	if rest, ok := bytes.CutPrefix(b, []byte("\n")); ok {
 		return part{body: rest}
 	}
-	crlf, lf := bytes.Index(b, []byte("\r\n\r\n")), bytes.Index(b, []byte("\n\n"))
-	switch {
-	case crlf >= 0 && (lf < 0 || crlf < lf):
-		return part{b[:crlf], b[crlf+4:]}
-	case lf >= 0:
+	crlf, before := bytes.Index(b, []byte("\r\n\r\n")), b
+	if crlf >= 0 {
+		before = b[:crlf]
+	}
+	if lf := bytes.Index(before, []byte("\n\n")); lf >= 0 {
 		return part{b[:lf], b[lf+2:]}
+	}
+	if crlf >= 0 {
+		return part{b[:crlf], b[crlf+4:]}
 	}
 	return part{header: b}
 }

@@ -1,0 +1,426 @@
+package delegation_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cloud.google.com/go/auth"
+	"go.uber.org/goleak"
+
+	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	account = "onbehalf@p.iam.gserviceaccount.com"
+	scope   = "https://www.googleapis.com/auth/gmail.insert"
+	other   = "https://www.googleapis.com/auth/gmail.labels"
+)
+
+// google answers the two calls of a mint, without a network, so that it works
+// in a synctest bubble.
+type google struct {
+	signs, exchanges atomic.Int32
+	sign, exchange   func(*http.Request, []byte) (int, string)
+	took             time.Duration
+}
+
+func (g *google) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-time.After(g.took):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	status, answer := 0, ""
+	switch r.URL.Host {
+	case "iamcredentials.googleapis.com":
+		n := g.signs.Add(1)
+		status, answer = http.StatusOK, fmt.Sprintf(`{"keyId": "k", "signedJwt": "head.claims%d.signature"}`, n)
+		if g.sign != nil {
+			status, answer = g.sign(r, body)
+		}
+	case "oauth2.googleapis.com":
+		n := g.exchanges.Add(1)
+		status, answer = http.StatusOK, fmt.Sprintf(`{"access_token": "secret-%d", "token_type": "Bearer", "expires_in": 3599}`, n)
+		if g.exchange != nil {
+			status, answer = g.exchange(r, body)
+		}
+	}
+	if status == 0 {
+		return nil, errors.New("connection reset")
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(answer)), Header: http.Header{}, Request: r}, nil
+}
+
+// machine is the runtime's own identity.
+type machine struct{ err error }
+
+func (m machine) Token(context.Context) (*auth.Token, error) {
+	return &auth.Token{Value: "machine-secret"}, m.err
+}
+
+func minter(t *testing.T, g *google, change ...func(*delegation.Config)) *delegation.Minter {
+	t.Helper()
+	cfg := delegation.Config{ServiceAccount: account, Identity: machine{}, HTTP: &http.Client{Transport: g}}
+	for _, f := range change {
+		f(&cfg)
+	}
+	m, err := delegation.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// bearer is what a token puts on a request.
+func bearer(token delegation.Token) string {
+	r := &http.Request{Header: http.Header{}}
+	token.Authorize(r)
+	return r.Header.Get("Authorization")
+}
+
+func TestMint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{}
+		g.sign = func(r *http.Request, body []byte) (int, string) {
+			if r.Method != http.MethodPost || r.URL.Path != "/v1/projects/-/serviceAccounts/"+account+":signJwt" || r.Header.Get("Authorization") != "Bearer machine-secret" {
+				t.Errorf("signJwt: %s %s", r.Method, r.URL)
+			}
+			var asked struct {
+				Payload   string
+				Delegates []string
+			}
+			var claims struct {
+				Iss, Sub, Scope, Aud string
+				Iat, Exp             int64
+			}
+			if json.Unmarshal(body, &asked) != nil || json.Unmarshal([]byte(asked.Payload), &claims) != nil {
+				t.Errorf("signJwt: %s", body)
+			}
+			now := time.Now().Unix()
+			if claims.Iss != account || claims.Sub != "ada@example.com" || claims.Scope != scope+" "+other || claims.Aud != "https://oauth2.googleapis.com/token" {
+				t.Errorf("claims %+v", claims)
+			}
+			if claims.Iat >= now || claims.Iat < now-60 || claims.Exp-claims.Iat != 3600 {
+				t.Errorf("iat %d, exp %d, now %d", claims.Iat, claims.Exp, now)
+			}
+			if len(asked.Delegates) != 1 || asked.Delegates[0] != "projects/-/serviceAccounts/a@p.iam.gserviceaccount.com" {
+				t.Errorf("delegates %v", asked.Delegates)
+			}
+			return http.StatusOK, `{"signedJwt": "a.b.c"}`
+		}
+		g.exchange = func(r *http.Request, body []byte) (int, string) {
+			form, err := url.ParseQuery(string(body))
+			if err != nil || form.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || form.Get("assertion") != "a.b.c" {
+				t.Errorf("exchange: %s", body)
+			}
+			if r.Header.Get("Authorization") != "" {
+				t.Error("the exchange carries credentials")
+			}
+			return http.StatusOK, `{"access_token": "secret", "token_type": "bearer", "expires_in": 3599}`
+		}
+		m := minter(t, g, func(c *delegation.Config) { c.Delegates = []string{"a@p.iam.gserviceaccount.com"} })
+		token, err := m.Token(t.Context(), "Ada@Example.com", other, scope)
+		if err != nil || bearer(token) != "Bearer secret" {
+			t.Errorf("%v, %v", token, err)
+		}
+	})
+}
+
+func TestNewNamesWhatIsMissing(t *testing.T) {
+	for missing, cfg := range map[string]delegation.Config{
+		"ServiceAccount": {Identity: machine{}, HTTP: &http.Client{}},
+		"Identity":       {ServiceAccount: account, HTTP: &http.Client{}},
+		"HTTP":           {ServiceAccount: account, Identity: machine{}},
+	} {
+		if _, err := delegation.New(cfg); err == nil || !strings.Contains(err.Error(), missing) {
+			t.Errorf("%s: %v", missing, err)
+		}
+	}
+}
+
+// Without a user the token would be the service account's own.
+func TestATokenNeedsAUserAndAScope(t *testing.T) {
+	g := &google{}
+	m := minter(t, g)
+	if _, err := m.Token(t.Context(), "", scope); err == nil {
+		t.Error("a token for nobody")
+	}
+	if _, err := m.Token(t.Context(), "ada@example.com"); err == nil {
+		t.Error("a token for nothing")
+	}
+	if g.signs.Load() != 0 {
+		t.Error("it was asked for")
+	}
+}
+
+func TestCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{}
+		m := minter(t, g)
+		get := func(user string, scopes ...string) string {
+			t.Helper()
+			token, err := m.Token(t.Context(), user, scopes...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bearer(token)
+		}
+		first := get("ada@example.com", scope, other)
+		for _, same := range []string{get("ada@example.com", other, scope), get("ADA@example.com", other, scope, scope)} {
+			if same != first {
+				t.Error("the order of the scopes or the case of the user matters")
+			}
+		}
+		if get("grace@example.com", scope, other) == first || get("ada@example.com", scope) == first {
+			t.Error("two users, or two sets of scopes, share a token")
+		}
+		if n := g.exchanges.Load(); n != 3 {
+			t.Errorf("%d exchanges", n)
+		}
+		time.Sleep(54 * time.Minute)
+		if get("ada@example.com", scope, other) != first {
+			t.Error("a good token was thrown away")
+		}
+		time.Sleep(2 * time.Minute) // less than the freshness is left
+		if get("ada@example.com", scope, other) == first {
+			t.Error("a token that is about to end was handed out")
+		}
+	})
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	g := &google{}
+	m := minter(t, g, func(c *delegation.Config) { c.MaxEntries = 10 })
+	ask := func(n int) {
+		if _, err := m.Token(t.Context(), fmt.Sprintf("user%d@example.com", n), scope); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 10 {
+		ask(n)
+	}
+	ask(0)  // now user1 is the one unused longest
+	ask(10) // and goes
+	ask(0)
+	if n := g.exchanges.Load(); n != 11 {
+		t.Errorf("%d exchanges, want 11", n)
+	}
+	ask(1)
+	if n := g.exchanges.Load(); n != 12 {
+		t.Errorf("%d exchanges, want 12", n)
+	}
+}
+
+func TestDrop(t *testing.T) {
+	g := &google{}
+	m := minter(t, g)
+	old, err := m.Token(t.Context(), "ada@example.com", scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Drop(old)
+	fresh, err := m.Token(t.Context(), "ada@example.com", scope)
+	if err != nil || bearer(fresh) == bearer(old) {
+		t.Errorf("%v, %v", fresh, err)
+	}
+	m.Drop(old) // says nothing of the new one
+	again, err := m.Token(t.Context(), "ada@example.com", scope)
+	if err != nil || bearer(again) != bearer(fresh) {
+		t.Errorf("%v, %v", again, err)
+	}
+	m.Drop(delegation.Token{})
+}
+
+func TestOneFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{took: time.Second}
+		m := minter(t, g)
+		var group sync.WaitGroup
+		for range 1000 {
+			group.Go(func() {
+				if token, err := m.Token(t.Context(), "ada@example.com", scope); err != nil || bearer(token) != "Bearer secret-1" {
+					t.Errorf("%v, %v", token, err)
+				}
+			})
+		}
+		group.Wait()
+		if g.signs.Load() != 1 || g.exchanges.Load() != 1 {
+			t.Errorf("%d signatures, %d exchanges", g.signs.Load(), g.exchanges.Load())
+		}
+	})
+}
+
+// Each caller may give up for itself: a waiting one without ending the mint,
+// the minting one without ending the others' wait.
+func TestCallersGiveUpForThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{took: 10 * time.Second}
+		m := minter(t, g)
+		ask := func(patience time.Duration) <-chan error {
+			done := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				_, err := m.Token(ctx, "ada@example.com", scope)
+				done <- err
+			}()
+			synctest.Wait()
+			return done
+		}
+		leader, impatient, patient := ask(5*time.Second), ask(time.Second), ask(time.Minute)
+		if err := <-impatient; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the impatient one: %v", err)
+		}
+		if err := <-leader; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the leader: %v", err)
+		}
+		if err := <-patient; err != nil {
+			t.Errorf("the patient one: %v", err)
+		}
+		if g.signs.Load() != 1 { // the first one never arrived: it was given up
+			t.Errorf("%d signatures", g.signs.Load())
+		}
+	})
+}
+
+func TestRefusalsAreRememberedBriefly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{exchange: func(*http.Request, []byte) (int, string) {
+			return http.StatusBadRequest, `{"error": "invalid_grant", "error_description": "Invalid email or User ID"}`
+		}}
+		m := minter(t, g)
+		ask := func() error { _, err := m.Token(t.Context(), "dead@example.com", scope); return err }
+		for range 5 {
+			var refusal *delegation.Error
+			if err := ask(); !errors.As(err, &refusal) || refusal.Stage != delegation.Exchange || refusal.Status != 400 || refusal.Code != "invalid_grant" || !refusal.Says("user id") {
+				t.Fatalf("%v", err)
+			}
+		}
+		if n := g.exchanges.Load(); n != 1 {
+			t.Errorf("%d exchanges", n)
+		}
+		time.Sleep(time.Minute)
+		_ = ask()
+		if n := g.exchanges.Load(); n != 2 {
+			t.Errorf("%d exchanges after a minute", n)
+		}
+	})
+}
+
+func TestPassingFaultsAreNotRemembered(t *testing.T) {
+	for name, status := range map[string]int{"503": 503, "429": 429, "cut": 0} {
+		t.Run(name, func(t *testing.T) {
+			g := &google{}
+			g.sign = func(*http.Request, []byte) (int, string) {
+				if g.signs.Load() == 1 {
+					return status, `{"error": {"code": 503, "status": "UNAVAILABLE", "message": "m"}}`
+				}
+				return http.StatusOK, `{"signedJwt": "a.b.c"}`
+			}
+			m := minter(t, g)
+			if _, err := m.Token(t.Context(), "ada@example.com", scope); err == nil {
+				t.Error("no error")
+			}
+			if _, err := m.Token(t.Context(), "ada@example.com", scope); err != nil {
+				t.Errorf("then %v", err)
+			}
+		})
+	}
+}
+
+// Whatever the two endpoints say, there is a typed error, and nothing of their
+// words is in its text.
+func TestErrors(t *testing.T) {
+	const hostile = "ya29.stolen eyJhbGciOi.J9.x \x1b[31m%s%n"
+	for name, c := range map[string]struct {
+		stage  delegation.Stage
+		status int
+		body   string
+		code   string
+	}{
+		"sign denied":      {delegation.Sign, 403, `{"error": {"code": 403, "message": "` + "Permission 'x' denied" + `", "status": "PERMISSION_DENIED", "details": [{"@type": "t", "reason": "IAM_PERMISSION_DENIED"}]}}`, "IAM_PERMISSION_DENIED"},
+		"sign old words":   {delegation.Sign, 403, `{"error": {"code": 403, "message": "The caller does not have permission", "status": "PERMISSION_DENIED"}}`, "PERMISSION_DENIED"},
+		"sign in HTML":     {delegation.Sign, 502, `<html>` + hostile, "Bad Gateway"},
+		"sign empty":       {delegation.Sign, 200, `{}`, delegation.NoSignature},
+		"sign garbage":     {delegation.Sign, 200, hostile, delegation.NoAnswer},
+		"exchange refused": {delegation.Exchange, 401, `{"error": "unauthorized_client", "error_description": "` + "ya29.stolen" + `"}`, "unauthorized_client"},
+		"exchange hostile": {delegation.Exchange, 400, `{"error": "ya29.stolen", "error_description": ""}`, delegation.Unreadable},
+		"exchange id only": {delegation.Exchange, 200, `{"id_token": "eyJ.stolen.x"}`, delegation.NoAccessToken},
+		"exchange empty":   {delegation.Exchange, 200, `{"access_token": "", "token_type": "Bearer", "expires_in": 3599}`, delegation.NoAccessToken},
+		"exchange no type": {delegation.Exchange, 200, `{"access_token": "stolen", "expires_in": 3599}`, delegation.NoAccessToken},
+		"exchange expired": {delegation.Exchange, 200, `{"access_token": "stolen", "token_type": "Bearer", "expires_in": 0}`, delegation.NoAccessToken},
+		"exchange garbage": {delegation.Exchange, 200, hostile, delegation.NoAnswer},
+		"exchange huge":    {delegation.Exchange, 200, `{"x": "` + strings.Repeat("stolen", 300_000) + `"}`, delegation.NoAnswer},
+		"exchange cut":     {delegation.Exchange, 0, "", delegation.NoAnswer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := &google{}
+			answer := func(*http.Request, []byte) (int, string) { return c.status, c.body }
+			if c.stage == delegation.Sign {
+				g.sign = answer
+			} else {
+				g.exchange = answer
+			}
+			_, err := minter(t, g).Token(t.Context(), "ada@example.com", scope)
+			var typed *delegation.Error
+			if !errors.As(err, &typed) || typed.Stage != c.stage || typed.Status != c.status || typed.Code != c.code {
+				t.Errorf("%#v", err)
+			}
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+				if text := fmt.Sprintf(verb, err); strings.Contains(text, "stolen") || strings.Contains(text, "\x1b") {
+					t.Errorf("%s shows %s", verb, text)
+				}
+			}
+		})
+	}
+}
+
+func TestWithoutAnIdentity(t *testing.T) {
+	g := &google{}
+	m := minter(t, g, func(c *delegation.Config) { c.Identity = machine{errors.New("metadata: secret")} })
+	_, err := m.Token(t.Context(), "ada@example.com", scope)
+	var typed *delegation.Error
+	if !errors.As(err, &typed) || typed.Code != delegation.NoIdentity || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v", err)
+	}
+}
+
+// However a token is printed, its secret is not.
+func TestATokenPrintsNoSecret(t *testing.T) {
+	token, err := minter(t, &google{}).Token(t.Context(), "ada@example.com", scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "token", token, "in", struct{ T delegation.Token }{token})
+	data, err := json.Marshal(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %q %x %d", token, token, token, token, token, token, token), fmt.Sprintf("%+v %#v", []any{token}, map[string]any{"t": token}), log.String(), string(data)} {
+		if strings.Contains(text, "secret-1") || strings.Contains(text, "7365637265742d31") {
+			t.Errorf("%s", text)
+		}
+	}
+	if len(token.Fingerprint()) != 16 || (delegation.Token{}).Fingerprint() != "" {
+		t.Errorf("fingerprint %q", token.Fingerprint())
+	}
+}

@@ -1,0 +1,69 @@
+"""Acts as a user with google-auth alone, against a sandbox: nothing here is ours.
+
+Environment: BASE (http://127.0.0.1:PORT), GCE_METADATA_HOST and GCE_METADATA_IP
+(127.0.0.1:PORT, for google-auth itself), SDK (the Cloud SDK's lib/third_party), USER, LETTER (base64).
+"""
+
+import base64
+import os
+import sys
+from urllib.parse import urlsplit, urlunsplit
+
+sys.path.insert(0, os.environ["SDK"])
+
+import google.auth.compute_engine as compute_engine
+import google.auth.impersonated_credentials as impersonated
+import requests
+from google.auth.transport.requests import AuthorizedSession, Request
+
+BASE = urlsplit(os.environ["BASE"])
+GMAIL = "https://gmail.googleapis.com"
+SCOPES = ["https://www.googleapis.com/auth/gmail.insert", "https://www.googleapis.com/auth/gmail.readonly"]
+
+
+class Rewrite(requests.adapters.HTTPAdapter):
+    """Sends https://HOST/PATH to BASE/HOST/PATH."""
+
+    def send(self, request, **kwargs):
+        url = urlsplit(request.url)
+        if url.netloc != BASE.netloc:
+            request.url = urlunsplit((BASE.scheme, BASE.netloc, "/" + url.netloc + url.path, url.query, ""))
+        return super().send(request, **kwargs)
+
+
+def session():
+    s = requests.Session()
+    s.trust_env = False
+    s.mount("https://", Rewrite())
+    s.mount("http://", Rewrite())
+    return s
+
+
+def main():
+    user, letter = os.environ["USER"], base64.b64decode(os.environ["LETTER"])
+    request = Request(session())
+    machine = compute_engine.Credentials()
+    machine.refresh(request)
+    creds = impersonated.Credentials(
+        source_credentials=machine,
+        target_principal=machine.service_account_email,
+        target_scopes=SCOPES,
+        subject=user,
+    )
+    gmail = AuthorizedSession(creds, auth_request=request)
+    gmail.trust_env = False
+    gmail.mount("https://", Rewrite())
+
+    sent = gmail.post(
+        GMAIL + "/upload/gmail/v1/users/me/messages?uploadType=media",
+        data=letter,
+        headers={"Content-Type": "message/rfc822"},
+    )
+    sent.raise_for_status()
+    got = gmail.get(GMAIL + "/gmail/v1/users/me/messages/" + sent.json()["id"], params={"format": "raw"})
+    got.raise_for_status()
+    assert base64.urlsafe_b64decode(got.json()["raw"]) == letter, "the letter came back changed"
+    print(machine.service_account_email, sent.json()["id"])
+
+
+main()

@@ -1,0 +1,206 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startTime is how long a server may take until it listens. It is long, for
+// the machine may be busy; who is ready sooner is used sooner.
+const startTime = time.Minute
+
+// run is what lasts as long as one run of the tests.
+var run struct {
+	ctx     context.Context
+	dir     string         // removed at the end
+	started sync.WaitGroup // what ends with ctx
+}
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	var err error
+	if run.dir, err = os.MkdirTemp("", "onbehalf-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(run.dir) }()
+	defer run.started.Wait()
+	var stop context.CancelFunc
+	run.ctx, stop = context.WithCancel(context.Background())
+	defer stop()
+	return m.Run()
+}
+
+func TestAWrongEntryPointEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	exit, logs := serveFails(t, "FUNCTION_TARGET=Nobody")
+	if want := `no matching function found with name: "Nobody"`; exit == 0 || !strings.Contains(logs, want) {
+		t.Errorf("exit status %d, log %q; want another than 0, and %q", exit, logs, want)
+	}
+}
+
+func TestAWrongSettingEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	exit, logs := serveFails(t, "ONBEHALF_LEDGER=paper")
+	if exit == 0 {
+		t.Error("exit status 0; want another, so that the deployment fails")
+	}
+	for _, want := range []string{"ONBEHALF_LEDGER", "paper", "memory is", `"severity":"CRITICAL"`} {
+		if !strings.Contains(logs, want) {
+			t.Errorf("log %q; want the variable, its value and what is accepted: %q", logs, want)
+		}
+	}
+}
+
+func TestItServesUntilItIsToldToEnd(t *testing.T) {
+	t.Parallel()
+	const nobody = "127.0.0.1:1" // it may start without its peers, for it asks them only when it has a job
+	s := serve(t, "GOOGLE_CLOUD_PROJECT=served-test", "ONBEHALF_SERVICE_ACCOUNT=onbehalf@served-test.iam.gserviceaccount.com",
+		"GCE_METADATA_HOST="+nobody, "PUBSUB_EMULATOR_HOST="+nobody, "ONBEHALF_SANDBOX=http://"+nobody)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, strings.NewReader("no event"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusBadRequest {
+		t.Errorf("what is no event is answered %s; want 400", res.Status)
+	}
+	for _, want := range []string{`"message":"ready"`, `"message":"not a Pub/Sub message"`} {
+		if !strings.Contains(s.logs(), want) {
+			t.Errorf("log %q; want %s", s.logs(), want)
+		}
+	}
+}
+
+// served is the function in a process of its own, as Cloud Run starts it.
+type served struct {
+	URL  string
+	cmd  *exec.Cmd
+	log  buffer
+	done chan struct{} // closed when the process has ended
+}
+
+// serve starts the function and waits until it listens. It has env and nothing
+// else of this process's environment, so none of a developer's credentials. It
+// ends with the test, which it fails where it has a data race.
+func serve(t *testing.T, env ...string) *served {
+	t.Helper()
+	s, address := start(t, env)
+	s.URL = "http://" + address
+	t.Cleanup(func() { // by now the test's context has ended, and so has the process been told to
+		<-s.done
+		if strings.Contains(s.logs(), "WARNING: DATA RACE") {
+			t.Errorf("the function has a data race:\n%s", s.logs())
+		}
+	})
+	if err := listening(t.Context(), address, s.done); err != nil {
+		t.Fatalf("the function does not start: %v\n%s", err, s.logs())
+	}
+	return s
+}
+
+// serveFails starts the function, which must end by itself, and returns its
+// exit status and what it wrote.
+func serveFails(t *testing.T, env ...string) (exit int, logs string) {
+	t.Helper()
+	s, _ := start(t, env)
+	select {
+	case <-s.done:
+	case <-time.After(startTime):
+		t.Fatalf("the function goes on; want it to end at start\n%s", s.logs())
+	}
+	return s.cmd.ProcessState.ExitCode(), s.logs()
+}
+
+// logs is all that the function has written so far.
+func (s *served) logs() string { return s.log.String() }
+
+// start starts the function, to be told to end when the test does.
+func start(t *testing.T, env []string) (s *served, address string) {
+	t.Helper()
+	address, err := freeAddress(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := address[strings.LastIndex(address, ":")+1:]
+	s = &served{cmd: command(t, t.TempDir(), servedBinary(t)), done: make(chan struct{})}
+	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.cmd.Dir, "FUNCTION_TARGET=Execute", "PORT=" + port}, env...)
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) } // as Cloud Run does
+	s.cmd.WaitDelay = 10 * time.Second                                           // and then it is killed
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(s.done)
+		_ = s.cmd.Wait() // how it ended is in ProcessState
+	}()
+	return s, address
+}
+
+// freeAddress is one of this machine that nobody listens on now.
+func freeAddress(ctx context.Context) (string, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// listening waits until somebody listens on the address, unless the one who
+// was to do so is done.
+func listening(ctx context.Context, address string, done <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-done:
+			return errors.New("it has ended")
+		case <-ctx.Done():
+			return err
+		case <-again.C:
+		}
+	}
+}
+
+// buffer is a bytes.Buffer that one may read while others write.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

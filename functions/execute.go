@@ -22,7 +22,8 @@ const (
 	// attemptTimeout bounds an attempt where the caller sets no deadline of its
 	// own: Pub/Sub gives an event function 540 s.
 	attemptTimeout = 5 * time.Minute
-	// settleReserve is kept of the deadline to settle in: the call ends by then.
+	// settleReserve is kept of the deadline to settle in, or a third of what is
+	// left where that is less: the call ends by then.
 	settleReserve = 20 * time.Second
 	// callTimeout bounds the one call, which goes on when the caller hangs up.
 	callTimeout = 2 * time.Minute
@@ -131,11 +132,12 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, err
 
 // uninterrupted is ctx without its caller's hanging up, for the time of a call.
 func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
-	end := time.Now().Add(callTimeout)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-settleReserve).Before(end) {
-		end = deadline.Add(-settleReserve)
+	patience := callTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		patience = min(patience, left-min(settleReserve, left/3))
 	}
-	return context.WithDeadline(context.WithoutCancel(ctx), end)
+	return context.WithTimeout(context.WithoutCancel(ctx), patience)
 }
 
 // settle ends the attempt: it keeps the final result, publishes it, and says

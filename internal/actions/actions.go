@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptrace"
+	"sync/atomic"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/api/gmail/v1"
@@ -87,11 +88,11 @@ func (c *Call) Do(ctx context.Context, authorize func(*http.Request)) (jsontext.
 		return nil, callError(err, false)
 	}
 	// Until a connection is at hand nothing can have been sent.
-	connected := false
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	answer, err := c.send(context.WithValue(ctx, authorizeKey{}, authorize), letter)
 	if err != nil {
-		return nil, callError(err, c.once && connected)
+		return nil, callError(err, c.once && connected.Load())
 	}
 	return json.Marshal(answer)
 }

@@ -155,8 +155,12 @@ func names(object reflect.Type) []string {
 	return names
 }
 
-// shown is the offending value itself, where it is one that can be shown.
+// shown is the offending value itself, where it is one that can be shown: a
+// letter is not, for errors go into logs.
 func shown(data []byte, p jsontext.Pointer) string {
+	if strings.HasPrefix(string(p), "/message") {
+		return ""
+	}
 	value := jsontext.Value(data)
 	for token := range p.Tokens() {
 		var object map[string]jsontext.Value

@@ -21,7 +21,7 @@ import (
 var raw = base64.URLEncoding.EncodeToString([]byte("Subject: hi\r\n\r\nhello?>\r\n"))
 
 const whole = `{
-	"id": "welcome-2026-11/ada@example.com",
+	"id": "welcome-2026-11/Ada@example.com",
 	"user": "Ada@Example.com",
 	"action": "gmail.users.messages.insert",
 	"params": {"internalDateSource": "dateHeader"},
@@ -38,7 +38,7 @@ func TestDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := jobs.Job{
-		ID: "welcome-2026-11/ada@example.com", User: "ada@example.com", Action: "gmail.users.messages.insert",
+		ID: "welcome-2026-11/Ada@example.com", User: "ada@example.com", Action: "gmail.users.messages.insert",
 		Params: []byte(`{"internalDateSource": "dateHeader"}`), Body: []byte(`{"labelIds": ["INBOX", "UNREAD"]}`),
 		Message: &jobs.Message{URI: "gs://letters/welcome.eml"}, NotAfter: time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC),
 		Labels: map[string]string{"campaign": "welcome"},
@@ -83,6 +83,7 @@ var wrong = []struct{ name, job, path, says string }{
 	{"body null", `{"user":"a@b.cd","action":"a.b","body":null}`, "body", "is null; an object is expected"},
 	{"two message sources", `{"user":"a@b.cd","action":"a.b","message":{"raw":"YQ","uri":"gs://a/b"}}`, "message", "both raw and uri"},
 	{"no message source", `{"user":"a@b.cd","action":"a.b","message":{}}`, "message", "is empty; give exactly one"},
+	{"message a letter", `{"user":"a@b.cd","action":"a.b","message":"Dear Ada"}`, "message", "message: is a string; an object is expected"},
 	{"message null", `{"user":"a@b.cd","action":"a.b","message":null}`, "message", "is null"},
 	{"message unknown", `{"user":"a@b.cd","action":"a.b","message":{"rwa":"YQ"}}`, "message.rwa", "accepted here are raw, uri"},
 	{"raw in plain base64", `{"user":"a@b.cd","action":"a.b","message":{"raw":"a+/b"}}`, "message.raw", `'+' at byte 1`},

@@ -61,11 +61,11 @@ type Message struct {
 // Batch is the batch that made the job: the ids of its jobs are BATCH/USER.
 // It is empty for a job on its own.
 func (j Job) Batch() string {
-	batch, ok := strings.CutSuffix(j.ID, "/"+j.User)
-	if !ok || j.User == "" {
+	i := strings.LastIndexByte(j.ID, '/')
+	if i < 0 || !strings.EqualFold(j.ID[i+1:], j.User) {
 		return ""
 	}
-	return batch
+	return j.ID[:i]
 }
 
 // Expired tells whether the job has lost its point at that time.

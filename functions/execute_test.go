@@ -519,9 +519,8 @@ func TestCancelledCaller(t *testing.T) {
 	r := setup(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	body := fmt.Sprintf(`{"message":{"data":%q,"messageId":"1"}}`, base64.StdEncoding.EncodeToString([]byte(insert("j", "ada@example.com", plainLetter))))
 	w := httptest.NewRecorder()
-	r.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, "/", strings.NewReader(body)))
+	r.ServeHTTP(w, event(t, ctx, insert("j", "ada@example.com", plainLetter)))
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("HTTP %d", w.Code)
 	}

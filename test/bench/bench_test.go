@@ -21,7 +21,7 @@ func BenchmarkJobs(b *testing.B) {
 	for _, latency := range []time.Duration{0, 20 * time.Millisecond} {
 		for _, kind := range []string{"seen", "new"} {
 			b.Run(fmt.Sprintf("latency=%s/users=%s", latency, kind), func(b *testing.B) {
-				g := startGoogle(b, latency)
+				g := startGoogle(b, latency, users)
 				got := make(map[string]measured)
 				for _, a := range arms {
 					it := a.make(b, g)
@@ -104,7 +104,7 @@ func ratios(b *testing.B, got map[string]measured) {
 // cost is one signature and one exchange.
 func BenchmarkOneNewUser(b *testing.B) {
 	const crowd = 1000
-	g := startGoogle(b, 20*time.Millisecond)
+	g := startGoogle(b, 20*time.Millisecond, users)
 	a := oursArm(b, g)
 	warm(b, a)
 	before := g.calls(b)
@@ -123,5 +123,20 @@ func BenchmarkOneNewUser(b *testing.B) {
 	after := g.calls(b)
 	for _, call := range []string{"signJwt", "token", "gmail.users.messages.insert"} {
 		b.ReportMetric(float64(after[call]-before[call])/float64(b.N), call+"/crowd")
+	}
+}
+
+// TestEachArmDoesItsJob keeps the benchmark honest between its runs.
+func TestEachArmDoesItsJob(t *testing.T) {
+	g := startGoogle(t, 0, 1)
+	for name, of := range map[string]func(testing.TB, google) arm{"limit": limitArm, "relay": relayArm, "peer": peerArm, "ours": oursArm} {
+		a := of(t, g)
+		before := g.calls(t)["gmail.users.messages.insert"]
+		if err := a.do(t.Context(), jobNumber(), user(0)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := g.calls(t)["gmail.users.messages.insert"] - before; n != 1 {
+			t.Errorf("%s: %d inserts", name, n)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,7 +63,11 @@ func serveGoogle() error {
 	}
 	world := sandbox.DefaultWorld()
 	world.Users = nil
-	for n := range users {
+	population, err := strconv.Atoi(os.Getenv("BENCH_USERS"))
+	if err != nil {
+		return err
+	}
+	for n := range population {
 		world.Users = append(world.Users, sandbox.User{PrimaryEmail: user(n)})
 	}
 	google, err := sandbox.New(world, sandbox.Options{Latency: latency})
@@ -176,9 +181,9 @@ func start(tb testing.TB, role string, env ...string) *child {
 // google is the server's process, as the arms see it.
 type google struct{ url, host, pubsub string }
 
-func startGoogle(tb testing.TB, latency time.Duration) google {
+func startGoogle(tb testing.TB, latency time.Duration, population int) google {
 	tb.Helper()
-	c := start(tb, "server", "BENCH_LATENCY="+latency.String())
+	c := start(tb, "server", "BENCH_LATENCY="+latency.String(), "BENCH_USERS="+strconv.Itoa(population))
 	host, messages, ok := strings.Cut(c.says, " ")
 	if !ok {
 		tb.Fatalf("server: %s", c.says)

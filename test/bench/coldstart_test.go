@@ -14,7 +14,7 @@ import (
 // function of the same framework that does nothing. The event of ours is a
 // whole job, with its signature, exchange, call and published result.
 func BenchmarkColdStart(b *testing.B) {
-	g := startGoogle(b, 0)
+	g := startGoogle(b, 0, 1)
 	job := event("1", user(0), base64.RawURLEncoding.EncodeToString(letter(b)))
 	env := functionEnv(b, g)
 	got := make(map[string]time.Duration)

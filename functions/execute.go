@@ -10,6 +10,8 @@ import (
 
 	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
 	"github.com/go-json-experiment/json/jsontext"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
@@ -25,6 +27,9 @@ const (
 	// settleReserve is kept of the deadline to settle in, or a third of what is
 	// left where that is less: the call ends by then.
 	settleReserve = 20 * time.Second
+	// unpublishedPause is how long after a result could not be published no new
+	// call is begun; a result that waits is tried with each delivery.
+	unpublishedPause = 30 * time.Second
 	// callTimeout bounds the one call, which goes on when the caller hangs up.
 	callTimeout = 2 * time.Minute
 )
@@ -41,6 +46,7 @@ func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	outcome := x.Execute(ctx, msg)
+	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(outcome.Answer.status())
 }
 
@@ -49,14 +55,19 @@ func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) (outcome O
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	a := &attempt{msg: msg, startedAt: time.Now(), executionID: funcframework.ExecutionIDFromContext(ctx)}
-	// Nothing of ours should panic. Whatever does is answered all the same: first
-	// here, where the job is known, then around the settling itself.
-	defer x.recover(ctx, a, func() { outcome = Outcome{Answer: Again} })
+	// Nothing of ours should panic. Whatever does is settled all the same, and
+	// answered Again: first here, where the job is known, then around the
+	// settling itself.
+	defer x.recover(ctx, a, func() { outcome.Answer = Again })
 	func() {
 		defer x.recover(ctx, a, func() { a.err = errPanic })
 		a.response, a.err = x.attempt(ctx, a)
 	}()
-	return x.settle(ctx, a)
+	outcome = x.settle(ctx, a)
+	if errors.Is(a.err, errPanic) {
+		outcome.Answer = Again
+	}
+	return outcome
 }
 
 // attempt is the record of one delivery. It is begun before anything is done
@@ -119,10 +130,15 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, err
 		return nil, err
 	}
 	if job.DryRun {
-		return nil, nil
+		return nil, call.Preview(ctx)
 	}
 
-	// Call: once begun it is not broken off, for then nobody could say whether
+	// Call: not while its result could not be published, for then the event comes
+	// again, perhaps to an instance that does not know of the call.
+	if last := x.unpublished.Load(); last != 0 && a.startedAt.Sub(time.Unix(0, last)) < unpublishedPause {
+		return nil, errUnpublished
+	}
+	// Once begun it is not broken off, for then nobody could say whether
 	// it took effect.
 	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
@@ -151,22 +167,38 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	if outcome.dropToken {
 		x.minter.Drop(a.token)
 	}
+	if outcome.renewOwn {
+		x.own.renew()
+	}
 	if outcome.Answer != Done {
 		x.release(ctx, a)
 		return outcome
 	}
 	if a.claim != nil && a.claim.Result == nil {
 		if err := x.ledger.Settle(ctx, *a.claim, outcome.Result); err != nil {
-			outcome.put(Again, jobs.StageSettle, "notKept", err)
+			outcome.put(Again, jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()})
 			return outcome
 		}
 	}
 	// The result is kept before it is published: where this fails, the event is
 	// delivered again and the same result goes out, with no second call.
 	if err := x.results.Publish(ctx, outcome.Result); err != nil {
-		outcome.put(Again, jobs.StageSettle, "notPublished", err)
+		x.unpublished.Store(time.Now().UnixNano())
+		outcome.put(Again, notPublished(err))
+		return outcome
 	}
+	x.unpublished.Store(0)
 	return outcome
+}
+
+// notPublished says who must act where a result cannot be published.
+func notPublished(err error) jobs.Error {
+	e := jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notPublished", Message: err.Error()}
+	if code := status.Code(err); code == codes.NotFound || code == codes.PermissionDenied {
+		e.Fault = jobs.FaultOperator
+		e.Fix = "Create the topic that ONBEHALF_RESULTS_TOPIC names, and grant the runtime service account roles/pubsub.publisher on it."
+	}
+	return e
 }
 
 // release gives the job back to a later attempt.
@@ -189,8 +221,9 @@ func (x *Executor) recover(ctx context.Context, a *attempt, then func()) {
 }
 
 var (
-	errPanic   = errors.New("panic")
-	errSettled = errors.New("the job has its result already")
+	errPanic       = errors.New("panic")
+	errSettled     = errors.New("the job has its result already")
+	errUnpublished = errors.New("the call is not begun while results cannot be published")
 )
 
 // expiredError says that a job has lost its point.

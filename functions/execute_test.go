@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/auth"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
@@ -64,7 +65,7 @@ func setup(t *testing.T, change ...func(*config.Config, *functions.Options)) *ri
 		t.Fatal(err)
 	}
 	r := &rig{google: google, results: &published{}, logs: &logs{}}
-	o := functions.Options{Logger: telemetry.NewLogger(r.logs, slog.LevelDebug), Credentials: google.Credentials(world.Runtime), Policy: allowed, Results: r.results}
+	o := functions.Options{Logger: telemetry.NewLogger(r.logs, slog.LevelDebug), Credentials: func() (*auth.Credentials, error) { return google.Credentials(world.Runtime), nil }, Policy: allowed, Results: r.results}
 	for _, f := range change {
 		f(&cfg, &o)
 	}

@@ -15,7 +15,8 @@ type answer struct {
 	status int
 	code   string
 	says   func(words string) bool
-	object bool // the letter could not be read from Cloud Storage
+	words  string // Google's own, fit to be shown; empty where they are not
+	object bool   // the letter could not be read from Cloud Storage
 }
 
 func answerOf(err error) answer {
@@ -23,7 +24,7 @@ func answerOf(err error) answer {
 	case *delegation.Error:
 		return answer{stage: jobs.Stage(err.Stage), status: err.Status, code: err.Code, says: err.Says}
 	case *actions.Error:
-		return answer{stage: jobs.StageCall, status: err.Status, code: err.Reason, says: err.Says, object: err.Object != ""}
+		return answer{stage: jobs.StageCall, status: err.Status, code: err.Reason, says: err.Says, words: err.Words(), object: err.Object != ""}
 	}
 	return answer{}
 }
@@ -47,6 +48,8 @@ type row struct {
 func know(a answer) knowledge {
 	table := callRows
 	switch {
+	case a.status == http.StatusTooManyRequests:
+		return quota
 	case a.object:
 		return knowObject(a)
 	case a.stage == jobs.StageSign:
@@ -65,8 +68,8 @@ func know(a answer) knowledge {
 // knowStatus is the safe reading of an answer that is not in the table.
 func knowStatus(a answer) knowledge {
 	switch {
-	case a.status == http.StatusTooManyRequests:
-		return quota
+	case a.status == http.StatusUnauthorized && a.stage != jobs.StageExchange:
+		return expired
 	case a.status == 0 || a.status >= http.StatusInternalServerError || a.status == http.StatusRequestTimeout:
 		return passing
 	case a.status == http.StatusOK:
@@ -82,8 +85,8 @@ func knowStatus(a answer) knowledge {
 func knowObject(a answer) knowledge {
 	switch a.status {
 	case http.StatusNotFound:
-		return knowledge{jobs.FaultJob, Done, "The letter that message.uri names does not exist.", "Upload it, and publish the job under a new id."}
-	case http.StatusUnauthorized, http.StatusForbidden:
+		return knowledge{jobs.FaultJob, Done, "The letter that message.uri names does not exist.", "Upload it."}
+	case http.StatusForbidden:
 		return knowledge{jobs.FaultOperator, Done, "The function may not read the letter that message.uri names.", "Grant the runtime service account roles/storage.objectViewer on the bucket."}
 	}
 	return knowStatus(a)
@@ -92,6 +95,7 @@ func knowObject(a answer) knowledge {
 var (
 	passing = knowledge{jobs.FaultGoogle, Again, "Google did not answer, or had a passing fault.", ""}
 	quota   = knowledge{jobs.FaultQuota, Later, "A rate limit or quota of Google's is spent for now.", ""}
+	expired = knowledge{jobs.FaultGoogle, Again, "Google did not accept the token any more; a new one is made.", ""}
 )
 
 // What mends the usual faults of a set-up.
@@ -145,10 +149,16 @@ var signRows = []row{
 	{"PERMISSION_DENIED", "", knowledge{jobs.FaultOperator, Done, "The function may not sign for {account}.", fixSign}},
 	{"NOT_FOUND", "", knowledge{jobs.FaultOperator, Done, "The service account {account} does not exist.", fixAccount}},
 	{"INVALID_ARGUMENT", "", knowledge{jobs.FaultOperator, Done, "Google does not accept the claims.", fixProgram}},
-	{"UNAUTHENTICATED", "", knowledge{jobs.FaultGoogle, Again, "Google did not accept the runtime's own token.", ""}},
 	{delegation.NoIdentity, "", knowledge{jobs.FaultOperator, Again, "The runtime's own credentials could not be had.", "On Google Cloud, see that the function has a service account; elsewhere: gcloud auth application-default login"}},
 	{"RESOURCE_EXHAUSTED", "", quota},
 }
+
+// What several of Google's answers to a call mean.
+var (
+	offForUser = knowledge{jobs.FaultUser, Done, "The service is off for {user}.", "The Workspace administrator switches it on."}
+	exists     = knowledge{jobs.FaultJob, Done, "What the job makes is there already.", "Look at what is there; if it is not what was wanted, take another name or id."}
+	apiOff     = knowledge{jobs.FaultOperator, Done, "The API is off in the project of {account}.", "gcloud services enable gmail.googleapis.com --project={project}"}
+)
 
 // callRows are the answers to the call as the user.
 var callRows = []row{
@@ -156,19 +166,27 @@ var callRows = []row{
 	{"failedPrecondition", "precondition check failed", knowledge{jobs.FaultUser, Done, "{user} has no Gmail mailbox.", "The Workspace administrator gives the account a licence and switches Gmail on."}},
 	{"failedPrecondition", "", knowledge{jobs.FaultJob, Done, "Google cannot do this in the present state.", "Hold the job against the method's reference."}},
 	{"authError", "active session is invalid", knowledge{jobs.FaultUser, Done, "The service is off for {user}, has no licence, or the account was just made.", "The Workspace administrator switches the service on; a new account has to wait a few minutes."}},
-	{"authError", "", knowledge{jobs.FaultGoogle, Again, "Google did not accept the token any more; a new one is made.", ""}},
+	{"authError", "", expired},
+	{"UNAUTHENTICATED", "", expired},
 	{"forbidden", "delegation denied", knowledge{jobs.FaultJob, Done, "The job names another user's mailbox.", "Use me for userId."}},
 	{"forbidden", "not authorized to access this resource", knowledge{jobs.FaultOperator, Done, "{user} is not an administrator.", "Act as an administrator."}},
+	{"forbidden", "cannot access this service", offForUser},
+	{"forbidden", "", knowledge{jobs.FaultUser, Done, "Google forbids the call for {user}.", "See whether {user} is suspended, and whether the service is on for this account."}},
+	{"aborted", "", exists},
+	{"duplicate", "", exists},
+	{"fileIdInUse", "", exists},
+	{"ACCESS_TOKEN_SCOPE_INSUFFICIENT", "", knowledge{jobs.FaultOperator, Done, "The scopes {scopes} are too narrow for this call.", fixProgram}},
+	{"SERVICE_DISABLED", "", apiOff},
 	{"insufficientPermissions", "", knowledge{jobs.FaultOperator, Done, "The scopes {scopes} are too narrow for this call.", fixProgram}},
 	{"domainPolicy", "", knowledge{jobs.FaultAdmin, Done, "The administrators of {domain} have disabled this service.", "The Workspace administrator switches it on for {user}."}},
-	{"accessNotConfigured", "", knowledge{jobs.FaultOperator, Done, "The API is off in the project of {account}.", "gcloud services enable gmail.googleapis.com --project={project}"}},
+	{"accessNotConfigured", "", apiOff},
 	{"rateLimitExceeded", "", quota},
 	{"userRateLimitExceeded", "", quota},
 	{"quotaExceeded", "", quota},
 	{"dailyLimitExceeded", "", quota},
 	{"", "quota exceeded for quota metric", quota},
 	{"", "user-rate limit exceeded", quota},
-	{"", "cannot access this service", knowledge{jobs.FaultUser, Done, "The service is off for {user}.", "The Workspace administrator switches it on."}},
+	{"", "cannot access this service", offForUser},
 	{"notFound", "", knowledge{jobs.FaultJob, Done, "What the job names is not there.", "Correct the ids in the job."}},
 	{"invalidArgument", "", knowledge{jobs.FaultJob, Done, "Google does not accept a value in the job.", "Hold the job against the method's reference."}},
 	{"badRequest", "", knowledge{jobs.FaultJob, Done, "Google does not accept the request.", "Hold the job against the method's reference."}},

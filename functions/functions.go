@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/config"
@@ -29,22 +31,60 @@ const startTimeout = 30 * time.Second
 // them: docs/http-functions.md says why.
 func EntryPoints() map[string]http.HandlerFunc {
 	execute := sync.OnceValues(func() (*Executor, error) { return start(os.Stderr) })
+	var hand inHand
 	if os.Getenv("FUNCTION_TARGET") == "Execute" {
 		tuneMemory()
 		if _, err := execute(); err != nil {
 			os.Exit(2)
 		}
+		go hand.endOnSIGTERM()
 	}
 	return map[string]http.HandlerFunc{
 		"Execute": func(w http.ResponseWriter, r *http.Request) {
 			x, err := execute()
-			if err != nil {
-				http.Error(w, "not configured", http.StatusServiceUnavailable)
+			if err != nil || !hand.take() {
+				http.Error(w, "not ready", http.StatusServiceUnavailable)
 				return
 			}
+			defer hand.putDown()
 			x.ServeHTTP(w, r)
+			_ = http.NewResponseController(w).Flush() // the process may end when this returns
 		},
 	}
+}
+
+// inHand counts the events that are being worked on, so that an instance that
+// is told to end can finish them: a call that is broken off may have taken
+// effect, and would be made again elsewhere.
+type inHand struct {
+	mu     sync.Mutex
+	ending bool
+	events sync.WaitGroup
+}
+
+// take tells whether one more event may be begun.
+func (h *inHand) take() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.ending {
+		h.events.Add(1)
+	}
+	return !h.ending
+}
+
+func (h *inHand) putDown() { h.events.Done() }
+
+// endOnSIGTERM ends the process when it has been told to and nothing is in
+// hand. Cloud Run waits 10 s before it kills.
+func (h *inHand) endOnSIGTERM() {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	<-told
+	h.mu.Lock()
+	h.ending = true
+	h.mu.Unlock()
+	h.events.Wait()
+	os.Exit(0)
 }
 
 // tuneMemory lets garbage gather where there is room for it. What lives on is a

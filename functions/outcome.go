@@ -47,7 +47,8 @@ type Outcome struct {
 	// Replayed says that the result is that of an earlier delivery.
 	Replayed bool
 
-	dropToken bool
+	dropToken bool // the user's
+	renewOwn  bool // the runtime's own token
 }
 
 // judge is the one switch from what came of an attempt to its outcome.
@@ -84,19 +85,23 @@ func (x *Executor) judge(a *attempt) Outcome {
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
 	case errors.As(a.err, &mint):
 		o.blame(x.names(a), answerOf(mint))
+		o.renewOwn = mint.Stage == delegation.Sign && mint.Status == http.StatusUnauthorized
 	case errors.As(a.err, &call) && call.Doubtful:
 		o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
 		o.blame(x.names(a), answerOf(call))
-		// A token that the API refuses is of no use to the next job either.
-		o.dropToken = call.Status == http.StatusUnauthorized && call.Object == ""
-	case errors.Is(a.err, ledger.ErrHeld):
-		o.put(Later, jobs.StageDecode, "held", a.err)
+		// A token that an API refuses is of no use to the next job either.
+		refused := call.Status == http.StatusUnauthorized
+		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
 	case errors.Is(a.err, errPanic) && a.called:
 		o.doubt(jobs.Error{Reason: "panic"})
+	case errors.Is(a.err, ledger.ErrHeld):
+		o.put(Later, jobs.Error{Reason: "held", Message: "Another delivery is at this job now."})
+	case errors.Is(a.err, errUnpublished):
+		o.put(Again, jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notPublished", Message: a.err.Error()})
 	default:
 		// The caller gave up, the ledger is away, or we panicked: nothing was done.
-		o.put(Again, jobs.StageDecode, "interrupted", a.err)
+		o.put(Again, jobs.Error{Reason: "interrupted", Message: a.err.Error()})
 	}
 	return o
 }
@@ -116,16 +121,24 @@ func (o *Outcome) doubt(e jobs.Error) {
 }
 
 // put puts the job off.
-func (o *Outcome) put(answer Answer, stage jobs.Stage, reason string, err error) {
-	o.Answer, o.Result.Error = answer, &jobs.Error{Stage: stage, Fault: jobs.FaultGoogle, Reason: reason, Message: err.Error()}
+func (o *Outcome) put(answer Answer, e jobs.Error) {
+	o.Answer, o.Result.Status, o.Result.Error = answer, "", &e
 }
 
 // blame says who must act on an answer of Google's, and whether to try again.
 func (o *Outcome) blame(n names, a answer) {
 	known := know(a)
 	e := jobs.Error{Stage: a.stage, Fault: known.fault, Code: a.status, Reason: a.code, Message: n.fill(known.message), Fix: n.fill(known.fix)}
+	if known.answer != Done {
+		o.put(known.answer, e)
+		return
+	}
+	// Only Google says which value of the job or what about the account it is.
+	if a.words != "" && (known.fault == jobs.FaultJob || known.fault == jobs.FaultUser) {
+		e.Message += " Google says: " + a.words
+	}
+	e.Fix += " Then publish the job under a new id."
 	o.fail(jobs.Failed, e)
-	o.Answer = known.answer
 }
 
 // audit writes the one line for each attempt that an auditor can rely on: who,
@@ -137,17 +150,18 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 		slog.String("serviceAccount", x.minter.ServiceAccount()),
 		slog.String("user", r.User),
 		slog.String("action", r.Action),
-		slog.Any("scopes", a.scopes),
-		slog.Any("token", a.token),
 		slog.Int("answer", o.Answer.status()),
 		slog.Int("attempt", r.Attempts),
 		slog.Bool("called", a.called),
-		slog.Duration("took", time.Since(a.startedAt)),
+		slog.Float64("seconds", time.Since(a.startedAt).Seconds()),
 		slog.String("messageId", a.msg.ID),
 		slog.Int("deliveryAttempt", a.msg.Delivery),
 	}
 	if r.Batch != "" {
 		attrs = append(attrs, slog.String("batch", r.Batch))
+	}
+	if a.scopes != nil {
+		attrs = append(attrs, slog.Any("scopes", a.scopes), slog.Any("token", a.token))
 	}
 	if o.Replayed {
 		attrs = append(attrs, slog.Bool("replayed", true))
@@ -157,7 +171,7 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 	}
 	if e := r.Error; e != nil {
 		attrs = append(attrs, slog.String("stage", string(e.Stage)), slog.String("fault", string(e.Fault)),
-			slog.Int("code", e.Code), slog.String("reason", e.Reason), slog.String("error", e.Message))
+			slog.Int("code", e.Code), slog.String("reason", e.Reason), slog.String("error", e.Message), slog.String("fix", e.Fix))
 	}
 	if a.executionID != "" {
 		attrs = append(attrs, slog.Group("logging.googleapis.com/labels", slog.String("execution_id", a.executionID)))
@@ -167,6 +181,8 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 
 func level(o Outcome) slog.Level {
 	switch {
+	case o.Answer != Done && o.Result.Error != nil && o.Result.Error.Fault == jobs.FaultOperator:
+		return slog.LevelError
 	case o.Answer != Done:
 		return slog.LevelWarn
 	case o.Result.Status.Good():

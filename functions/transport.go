@@ -53,12 +53,12 @@ func (t sandboxTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // ownTransport puts the runtime's own token on each request.
 type ownTransport struct {
-	creds *auth.Credentials
-	next  http.RoundTripper
+	own  auth.TokenProvider
+	next http.RoundTripper
 }
 
 func (t ownTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	token, err := t.creds.Token(r.Context())
+	token, err := t.own.Token(r.Context())
 	if err != nil {
 		return nil, err
 	}

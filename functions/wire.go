@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"cloud.google.com/go/auth"
-	"cloud.google.com/go/auth/credentials"
 	"cloud.google.com/go/compute/metadata"
 	"google.golang.org/api/option"
 
@@ -23,21 +22,21 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 )
 
-// cloudPlatform is the scope that the runtime's own token needs to sign, to
-// publish, and to read the policy and letters.
-const cloudPlatform = "https://www.googleapis.com/auth/cloud-platform"
-
 // Executor does jobs. One serves all users at once.
 type Executor struct {
 	project string
 	log     *slog.Logger
 	ledger  ledger.Ledger
 	policy  *policy.Policy
+	own     *identity
 	minter  *delegation.Minter
 	actions *actions.Actions
 	results Results
 	panics  atomic.Int64
-	close   []func() error
+	// unpublished is when a result could last not be published, in Unix
+	// nanoseconds; 0 once one could.
+	unpublished atomic.Int64
+	close       []func() error
 }
 
 // Results takes the final results of jobs. When Publish returns nil the result
@@ -50,8 +49,8 @@ type Results interface {
 // what a deployed function has.
 type Options struct {
 	Logger *slog.Logger
-	// Credentials are the runtime's own; nil finds the application default ones.
-	Credentials *auth.Credentials
+	// Credentials finds the runtime's own; nil finds the application default ones.
+	Credentials func() (*auth.Credentials, error)
 	// Policy stands in for the one that the settings name.
 	Policy *policy.Policy
 	// Results stands in for the topic that the settings name.
@@ -71,11 +70,14 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 		x.ledger = ledger.NewMemory(0)
 	}
 	client := &http.Client{Transport: transport(cfg.Sandbox), CheckRedirect: noRedirect}
-	creds, err := identify(o.Credentials, client)
-	if err != nil {
+	if o.Credentials == nil {
+		o.Credentials = findDefault(client)
+	}
+	var err error
+	if x.own, err = newIdentity(o.Credentials); err != nil {
 		return nil, err
 	}
-	own := &http.Client{Transport: ownTransport{creds, client.Transport}, CheckRedirect: noRedirect}
+	own := &http.Client{Transport: ownTransport{x.own, client.Transport}, CheckRedirect: noRedirect}
 	account, err := x.locate(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -85,14 +87,14 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 			return nil, fmt.Errorf("ONBEHALF_POLICY: %s: %w", cfg.Policy, err)
 		}
 	}
-	if x.minter, err = delegation.New(delegation.Config{ServiceAccount: account, Delegates: cfg.Delegates, Identity: creds, HTTP: client}); err != nil {
+	if x.minter, err = delegation.New(delegation.Config{ServiceAccount: account, Delegates: cfg.Delegates, Identity: x.own, HTTP: client}); err != nil {
 		return nil, err
 	}
 	if x.actions, err = actions.New(ctx, actions.Config{HTTP: client, Own: own}); err != nil {
 		return nil, err
 	}
 	if x.results == nil {
-		err = x.connectResults(ctx, cfg, creds)
+		err = x.connectResults(ctx, cfg)
 	}
 	return x, err
 }
@@ -121,13 +123,13 @@ func (x *Executor) Close() error {
 	return errors.Join(problems...)
 }
 
-func (x *Executor) connectResults(ctx context.Context, cfg config.Config, creds *auth.Credentials) error {
+func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error {
 	var opts []option.ClientOption
 	switch emulator := os.Getenv("PUBSUB_EMULATOR_HOST"); {
 	case emulator == "" && cfg.Sandbox != "":
 		return errors.New("PUBSUB_EMULATOR_HOST: is not set, but ONBEHALF_SANDBOX is; results of a sandbox must not go to the real Pub/Sub: set it to HOST:PORT of a Pub/Sub emulator")
 	case emulator == "":
-		opts = append(opts, option.WithAuthCredentials(creds))
+		opts = append(opts, option.WithAuthCredentials(x.own.credentials()))
 	}
 	results, err := pubsubio.NewResults(ctx, x.project, cfg.ResultsTopic, opts...)
 	if err != nil {
@@ -136,25 +138,6 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config, creds 
 	x.results = results
 	x.close = append(x.close, results.Close)
 	return nil
-}
-
-// identify finds the runtime's own credentials.
-func identify(given *auth.Credentials, client *http.Client) (*auth.Credentials, error) {
-	if given != nil {
-		return given, nil
-	}
-	creds, err := credentials.DetectDefault(&credentials.DetectOptions{
-		Scopes: []string{cloudPlatform},
-		Client: client,
-		// CPU may stop when an event is answered: nothing runs in between.
-		DisableAsyncRefresh: true,
-		// The library logs tokens where an environment variable asks for it.
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("no application default credentials: run on Google Cloud with a service account, or sign in with: gcloud auth application-default login: %w", err)
-	}
-	return creds, nil
 }
 
 // readPolicy reads the policy from a file or from Secret Manager.

@@ -81,9 +81,10 @@ func TestItServesUntilItIsToldToEnd(t *testing.T) {
 	if res.StatusCode != http.StatusBadRequest {
 		t.Errorf("what is no event is answered %s; want 400", res.Status)
 	}
+	logs := s.end(t)
 	for _, want := range []string{`"message":"ready"`, `"message":"not a Pub/Sub message"`} {
-		if !strings.Contains(s.logs(), want) {
-			t.Errorf("log %q; want %s", s.logs(), want)
+		if !strings.Contains(logs, want) {
+			t.Errorf("log %q; want %s", logs, want)
 		}
 	}
 }
@@ -128,7 +129,25 @@ func serveFails(t *testing.T, env ...string) (exit int, logs string) {
 	return s.cmd.ProcessState.ExitCode(), s.logs()
 }
 
-// logs is all that the function has written so far.
+// end ends the function, which must do so in an orderly way, and returns all
+// that it has written: only now is nothing of it still on its way.
+func (s *served) end(t *testing.T) string {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.done:
+	case <-time.After(startTime):
+		t.Fatalf("the function goes on; want it to end\n%s", s.logs())
+	}
+	if exit := s.cmd.ProcessState.ExitCode(); exit != 0 {
+		t.Errorf("exit status %d; want 0", exit)
+	}
+	return s.logs()
+}
+
+// logs is what the function has written so far.
 func (s *served) logs() string { return s.log.String() }
 
 // start starts the function, to be told to end when the test does.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"cloud.google.com/go/pubsub/v2"
@@ -82,13 +83,14 @@ func TestFromEventToMailboxToResult(t *testing.T) {
 	if calls := google.Calls(); calls["signJwt"] != 1 || calls["token"] != 1 || calls["token.withAuthorization"] != 0 || calls["secretmanager.versions.access"] != 1 {
 		t.Errorf("calls %v", calls)
 	}
+	logs := f.end(t)
 	for _, secret := range google.Secrets() {
-		if strings.Contains(f.logs(), secret) {
+		if strings.Contains(logs, secret) {
 			t.Error("a token or assertion is in the log")
 		}
 	}
-	if strings.Contains(f.logs(), "Dear Ada") {
-		t.Error("a letter is in the log")
+	if strings.Contains(logs, "Dear Ada") || strings.Count(logs, `"message":"attempt"`) != len(files) {
+		t.Errorf("a letter is in the log, or not one line for each attempt:\n%s", logs)
 	}
 }
 
@@ -233,10 +235,49 @@ const (
 	foreignLetter  = "Message-ID: <f@example.com>\r\nSubject: s\r\n\r\nb\r\n"
 )
 
+// Told to end, the function finishes the call that it has in hand, and takes no
+// other: broken off, the call would be made again elsewhere.
+func TestSIGTERMInTheCall(t *testing.T) {
+	t.Parallel()
+	emulator := pubsubEmulator(t)
+	foreign := newForeign(t)
+	foreign.hold = make(chan struct{})
+	results := resultsOf(t, foreignProject, "sigterm-results")
+	f := serve(t, foreign.env(t, emulator, "sigterm-results")...)
+	job := map[string]any{
+		"id": "j", "user": "ada@example.com", "action": "gmail.users.messages.insert",
+		"message": map[string]any{"raw": base64.RawURLEncoding.EncodeToString([]byte(foreignLetter))},
+	}
+	answered := make(chan int)
+	go func() { answered <- post(t, f.URL, "1", job) }()
+	for range 3 { // signJwt, token, insert
+		<-foreign.asked
+	}
+	if err := f.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for post(t, f.URL, "2", map[string]any{}) != http.StatusServiceUnavailable { // until the signal has arrived
+	}
+	close(foreign.hold)
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("HTTP %d", status)
+	}
+	<-f.done
+	if exit := f.cmd.ProcessState.ExitCode(); exit != 0 {
+		t.Errorf("exit status %d", exit)
+	}
+	for _, m := range receive(t, results, 1) {
+		if m.Attributes["job"] == "j" && m.Attributes["status"] != "succeeded" {
+			t.Errorf("result %s", m.Data)
+		}
+	}
+}
+
 // foreign is a Google of the fewest words. What it is asked goes to asked.
 type foreign struct {
 	url   string
 	asked chan string
+	hold  chan struct{} // unless nil, inserts wait until it is closed
 }
 
 func newForeign(t *testing.T) *foreign {
@@ -272,6 +313,9 @@ func (f *foreign) mux() *http.ServeMux {
 		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if note != nil {
 				f.asked <- note(r)
+			}
+			if f.hold != nil && strings.Contains(pattern, "/messages") {
+				<-f.hold
 			}
 			w.Header().Set("Metadata-Flavor", "Google")
 			_, _ = io.WriteString(w, text)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"cloud.google.com/go/auth"
+
 	"github.com/onbehalf-dev/onbehalf/functions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/policy"
@@ -61,7 +63,7 @@ func (w *workspace) executor(ctx context.Context, o functions.Options) (*functio
 	if err != nil {
 		return nil, err
 	}
-	o.Credentials = w.Credentials(w.world.Runtime)
+	o.Credentials = func() (*auth.Credentials, error) { return w.Credentials(w.world.Runtime), nil }
 	return functions.New(ctx, cfg, o)
 }
 

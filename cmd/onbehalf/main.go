@@ -25,8 +25,14 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// After the first signal the next one ends the process at once.
-	context.AfterFunc(ctx, stop)
+	// What the first signal ends in an orderly way, the second ends at once.
+	again := make(chan os.Signal, 2)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-again
+		<-again
+		os.Exit(exitInterrupted)
+	}()
 
 	root := newRoot()
 	root.SetArgs(args)

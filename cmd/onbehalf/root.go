@@ -45,8 +45,10 @@ func newSchema() *cobra.Command {
 		Short:     "Print a JSON Schema",
 		Example:   "  onbehalf schema job > job.schema.json",
 		ValidArgs: names,
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || schemas[args[0]] == nil {
+				return fmt.Errorf("schema: %q is not accepted; one of job, result and policy is", args)
+			}
 			_, err := fmt.Fprint(cmd.OutOrStdout(), string(schemas[args[0]]))
 			return err
 		},

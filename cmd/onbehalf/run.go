@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -48,21 +49,26 @@ func newRun() *cobra.Command {
 		Long: `Does the jobs of a file, one JSON object a line ("-" is standard input), by the
 same path as the deployed function, and writes their results to standard output,
 one a line. Settings come from the same environment variables. A job without an
-id is known by its file and line.
+id is known by its file, line and content.
 
 It stops early at a fault that an operator or administrator must mend, and says
 how.`,
 		Example: `  onbehalf run --sandbox jobs.jsonl
   onbehalf run --policy policy.yaml jobs.jsonl > results.jsonl
   jq -c '.dryRun = true' jobs.jsonl | onbehalf run --policy policy.yaml -`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("run: one FILE is needed, or - for standard input")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return runJobs(cmd, args[0], f) },
 	}
 	cmd.Flags().BoolVar(&f.sandbox, "sandbox", false, "do them in an embedded Workspace")
 	cmd.Flags().StringVar(&f.world, "world", "", "with --sandbox: YAML file of users, service accounts and objects (default: a small example.com)")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: ONBEHALF_POLICY; with --sandbox, everything in its domains)")
 	cmd.Flags().IntVar(&f.concurrency, "concurrency", 16, "how many jobs at a time")
-	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log each attempt to standard error")
+	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "log each attempt to standard error")
 	return cmd
 }
 
@@ -82,13 +88,14 @@ func runJobs(cmd *cobra.Command, file string, f runFlags) error {
 	}
 	defer end()
 
-	r := &runner{x: x, out: bufio.NewWriter(cmd.OutOrStdout()), progress: newProgress(cmd.ErrOrStderr(), 0)}
+	show := cmd.ErrOrStderr()
+	if f.verbose {
+		show = io.Discard // a bar among the log's lines would wipe some of them
+	}
+	r := &runner{x: x, out: cmd.OutOrStdout(), progress: newProgress(show, 0)}
 	err = r.run(ctx, in, filepath.Base(file), f.concurrency)
 	r.progress.end()
-	if flushErr := r.out.Flush(); err == nil {
-		err = flushErr
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%d jobs: %s\n", r.progress.done(), r.progress.counts())
+	fmt.Fprintln(cmd.ErrOrStderr(), r.summary())
 	return r.exit(ctx, err)
 }
 
@@ -123,6 +130,9 @@ func (f runFlags) executor(ctx context.Context, stderr io.Writer) (*functions.Ex
 	cfg, err := config.Load(os.Environ())
 	if err != nil {
 		return nil, nil, err
+	}
+	if o.Policy == nil && cfg.Policy == "" {
+		return nil, nil, errors.New("--policy: is not given, and ONBEHALF_POLICY is not set; without a policy every job is refused")
 	}
 	x, err := functions.New(ctx, cfg, o)
 	if err != nil {
@@ -164,10 +174,11 @@ type runner struct {
 	x        *functions.Executor
 	progress *progress
 
-	mu      sync.Mutex
-	out     *bufio.Writer
-	failed  int
-	stopped *jobs.Result // the result at whose fault the run stopped
+	mu       sync.Mutex
+	out      io.Writer
+	failed   int
+	repeated int          // jobs whose id had its result already
+	stopped  *jobs.Result // the result at whose fault the run stopped
 }
 
 // run does the jobs in, concurrency at a time, until they end, or ctx does, or
@@ -175,33 +186,63 @@ type runner struct {
 func (r *runner) run(ctx context.Context, in io.Reader, name string, concurrency int) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var (
-		group sync.WaitGroup
-		slots = make(chan struct{}, concurrency)
-		lines = bufio.NewScanner(in)
-	)
-	lines.Buffer(nil, noRoom)
-	n := 0
-	for ctx.Err() == nil && lines.Scan() {
-		n++
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
-			continue
+	messages := make(chan pubsubio.Message)
+	go func() { // which a terminal or a pipe may hold up for good
+		defer close(messages)
+		if err := scan(ctx, in, name, messages); err != nil {
+			stop(err)
 		}
-		msg := pubsubio.Message{ID: fmt.Sprintf("%s:%d", name, n), Data: bytes.Clone(line)}
-		slots <- struct{}{}
+	}()
+	var group sync.WaitGroup
+	for range concurrency {
 		group.Go(func() {
-			defer func() { <-slots }()
-			if err := r.do(ctx, msg); err != nil {
-				stop(err)
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case msg, more := <-messages:
+					if !more {
+						return
+					}
+					if err := r.do(ctx, msg); err != nil {
+						stop(err)
+					}
+				}
 			}
 		})
 	}
 	group.Wait()
-	if err := lines.Err(); err != nil {
+	return context.Cause(ctx)
+}
+
+// scan sends a message for each line that is not blank.
+func scan(ctx context.Context, in io.Reader, name string, messages chan<- pubsubio.Message) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, noRoom)
+	n := 0
+	for lines.Scan() {
+		n++
+		line := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\ufeff"))) // as some editors begin a file
+		if len(line) == 0 {
+			continue
+		}
+		// The content is in the id, so that another file of that name has other jobs.
+		sum := sha256.Sum256(line)
+		msg := pubsubio.Message{ID: fmt.Sprintf("%s:%d:%x", name, n, sum[:6]), Data: bytes.Clone(line)}
+		select {
+		case messages <- msg:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	err := lines.Err()
+	if errors.Is(err, bufio.ErrTooLong) {
+		err = fmt.Errorf("is longer than %d bytes", noRoom)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: line %d: %w", name, n+1, err)
 	}
-	return context.Cause(ctx)
+	return nil
 }
 
 // do tries one job until it has its result, and writes that.
@@ -211,11 +252,11 @@ func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
 		msg.Delivery = try
 		outcome := r.x.Execute(ctx, msg)
 		if outcome.Answer == functions.Done {
-			return r.write(outcome.Result)
+			return r.write(outcome)
 		}
 		if try == maxTries {
 			outcome.Result.Status = jobs.Failed
-			return r.write(outcome.Result)
+			return r.write(outcome)
 		}
 		select {
 		case <-ctx.Done():
@@ -229,7 +270,8 @@ func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
 // errStopped ends a run at a fault that every further job would meet.
 var errStopped = errors.New("stopped")
 
-func (r *runner) write(result jobs.Result) error {
+func (r *runner) write(o functions.Outcome) error {
+	result := o.Result
 	data, err := result.Encode()
 	if err != nil {
 		return err
@@ -240,6 +282,9 @@ func (r *runner) write(result jobs.Result) error {
 	if !result.Status.Good() {
 		r.failed++
 	}
+	if o.Replayed {
+		r.repeated++
+	}
 	if _, err := r.out.Write(append(data, '\n')); err != nil {
 		return err
 	}
@@ -248,6 +293,18 @@ func (r *runner) write(result jobs.Result) error {
 		return errStopped
 	}
 	return nil
+}
+
+// summary is the last line for people.
+func (r *runner) summary() string {
+	s := fmt.Sprintf("%d jobs", r.progress.done())
+	if counts := r.progress.counts(); counts != "" {
+		s += ": " + counts
+	}
+	if r.repeated > 0 {
+		s += fmt.Sprintf(" (%d had the id of an earlier job, and that one's result)", r.repeated)
+	}
+	return s
 }
 
 // exit turns how the run ended into the command's exit status.

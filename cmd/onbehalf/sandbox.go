@@ -31,6 +31,9 @@ Faults are ordered with POST /_sandbox/faults; GET /_sandbox/ says what there is
   curl -d '{"row": "T1", "times": 3}' 127.0.0.1:8085/_sandbox/faults`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if options.Latency < 0 {
+				return fmt.Errorf("--latency: %s is not accepted; a time such as 20ms is", options.Latency)
+			}
 			options.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			world, err := loadWorld(worldFile)
 			if err != nil {

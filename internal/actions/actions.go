@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/api/gmail/v1"
 	"google.golang.org/api/option"
 	"google.golang.org/api/storage/v1"
@@ -26,6 +27,7 @@ import (
 type Actions struct {
 	gmail   *gmail.Service
 	storage *storage.Service
+	room    *semaphore.Weighted // for the bytes of letters from Cloud Storage
 }
 
 // Config is what [New] needs.
@@ -55,15 +57,15 @@ func New(ctx context.Context, cfg Config) (*Actions, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Actions{gmail: mail, storage: objects}, nil
+	return &Actions{gmail: mail, storage: objects, room: semaphore.NewWeighted(maxHeld)}, nil
 }
 
 // Call is one checked call, ready to be made.
 type Call struct {
 	// Scopes are the narrowest that the method accepts.
 	Scopes []string
-	// load gets what the call needs before it can be made, as the function itself.
-	load func(ctx context.Context) (letter []byte, err error)
+	// load gets the letter, as the function itself; done lets go of it.
+	load func(ctx context.Context) (letter []byte, done func(), err error)
 	// send makes the call, and gives what the API answered.
 	send func(ctx context.Context, letter []byte) (answer any, err error)
 	// once says that making it twice is not the same as making it once, so
@@ -80,13 +82,24 @@ func (a *Actions) Prepare(job jobs.Job) (*Call, error) {
 	return nil, jobs.Errorf("action", "is %s, which is not known here; accepted is %s", jobs.Quote(job.Action), insertMethod)
 }
 
+// Preview does all that goes before the call. An error is as Do's.
+func (c *Call) Preview(ctx context.Context) error {
+	_, done, err := c.load(ctx)
+	if err != nil {
+		return callError(err, false)
+	}
+	done()
+	return nil
+}
+
 // Do makes the call as the user whose token authorize puts on a request, and
 // gives the answer as JSON. An error is an [*Error].
 func (c *Call) Do(ctx context.Context, authorize func(*http.Request)) (jsontext.Value, error) {
-	letter, err := c.load(ctx)
+	letter, done, err := c.load(ctx)
 	if err != nil {
 		return nil, callError(err, false)
 	}
+	defer done()
 	// Until a connection is at hand nothing can have been sent.
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})

@@ -2,9 +2,11 @@ package actions
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"google.golang.org/api/googleapi"
@@ -87,15 +89,45 @@ func callError(err error, sent bool) error {
 	return e
 }
 
-// reason is Google's word for an error: the first reason that it lists.
+// reason is Google's word for an error: the first reason that the older form of
+// its errors lists, or that of the newer form's details, or its status.
 func reason(answer *googleapi.Error) string {
 	for _, item := range answer.Errors {
 		if item.Reason != "" {
 			return word(item.Reason)
 		}
 	}
+	var newer struct {
+		Error struct {
+			Status  string
+			Details []struct{ Reason string }
+		}
+	}
+	if json.Unmarshal([]byte(answer.Body), &newer) == nil {
+		for _, detail := range newer.Error.Details {
+			if detail.Reason != "" {
+				return word(detail.Reason)
+			}
+		}
+		if newer.Error.Status != "" {
+			return word(newer.Error.Status)
+		}
+	}
 	return word(strings.ReplaceAll(http.StatusText(answer.Code), " ", ""))
 }
+
+// Words are Google's own, fit to be shown to the job's author: cut, in quotes,
+// and without anything that looks like a token.
+func (e *Error) Words() string {
+	if e.text == "" {
+		return ""
+	}
+	return jobs.Quote(secretLike.ReplaceAllString(e.text, "…"))
+}
+
+// secretLike is what no message of Google's has to say: a token, an assertion,
+// or any long run of the characters that they are made of.
+var secretLike = regexp.MustCompile(`ya29\.\S*|eyJ\S*|[A-Za-z0-9_+/=.-]{40,}`)
 
 // word lets a reason pass if it has the form of one: what comes from outside
 // may say anything, and an error's text goes into logs and results.

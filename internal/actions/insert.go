@@ -26,6 +26,13 @@ type insertBody struct {
 	ThreadID string   `json:"threadId"`
 }
 
+// inserted is the answer.
+type inserted struct {
+	ID       string   `json:"id"`
+	ThreadID string   `json:"threadId"`
+	LabelIDs []string `json:"labelIds,omitempty"`
+}
+
 // insert puts a letter into the user's mailbox, as IMAP's APPEND does.
 func (a *Actions) insert(job jobs.Job) (*Call, error) {
 	params, body, err := checkInsert(job)
@@ -35,7 +42,7 @@ func (a *Actions) insert(job jobs.Job) (*Call, error) {
 	return &Call{
 		Scopes: []string{gmail.GmailInsertScope},
 		once:   true,
-		load:   func(ctx context.Context) ([]byte, error) { return a.letter(ctx, job) },
+		load:   func(ctx context.Context) ([]byte, func(), error) { return a.letter(ctx, job) },
 		send: func(ctx context.Context, letter []byte) (any, error) {
 			call := a.gmail.Users.Messages.
 				Insert("me", &gmail.Message{LabelIds: body.LabelIDs, ThreadId: body.ThreadID}).
@@ -49,7 +56,12 @@ func (a *Actions) insert(job jobs.Job) (*Call, error) {
 			if params.Deleted {
 				call.Deleted(true)
 			}
-			return call.Do()
+			m, err := call.Do()
+			if err != nil {
+				return nil, err
+			}
+			// What Gmail answers an insert with; nothing of the letter itself.
+			return inserted{ID: m.Id, ThreadID: m.ThreadId, LabelIDs: m.LabelIds}, nil
 		},
 	}, nil
 }

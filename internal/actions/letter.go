@@ -11,9 +11,12 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
 
-// maxLetter bounds a letter that is held in memory, in bytes. It is what Gmail
-// accepts for sending.
-const maxLetter = 35 << 20
+// Letters from Cloud Storage are held in memory, in bytes: one of them, which is
+// what Gmail accepts for sending, and all of them at a time.
+const (
+	maxLetter = 35 << 20
+	maxHeld   = 64 << 20
+)
 
 // checkUserID sees to it that a method's own user is the job's: with another
 // one Google would at best refuse, and at worst do it to somebody else.
@@ -25,37 +28,53 @@ func checkUserID(userID, user string) error {
 }
 
 // letter gives the job's letter, ready to be stored: with a Message-ID, by
-// which it can be found again.
-func (a *Actions) letter(ctx context.Context, job jobs.Job) ([]byte, error) {
-	letter, err := a.read(ctx, job.Message)
-	if err != nil {
-		return nil, err
+// which it can be found again. done is called when it is not needed any more.
+func (a *Actions) letter(ctx context.Context, job jobs.Job) (letter []byte, done func(), err error) {
+	letter, done = job.Message.Letter(), func() {}
+	if job.Message.URI != "" {
+		if letter, done, err = a.read(ctx, job.Message); err != nil {
+			return nil, nil, err
+		}
 	}
-	return withMessageID(letter, messageID(job))
+	if letter, err = withMessageID(letter, messageID(job)); err != nil {
+		done()
+	}
+	return letter, done, err
 }
 
-// read gets the letter from where the job says it is.
-func (a *Actions) read(ctx context.Context, m *jobs.Message) ([]byte, error) {
-	if m.URI == "" {
-		return m.Letter(), nil
-	}
+// read gets the letter from Cloud Storage, when there is room for it.
+func (a *Actions) read(ctx context.Context, m *jobs.Message) (letter []byte, done func(), err error) {
 	bucket, object, err := m.Object()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	res, err := a.storage.Objects.Get(bucket, object).Context(ctx).Download()
 	if err != nil {
-		return nil, &objectError{uri: m.URI, err: err}
+		return nil, nil, &objectError{uri: m.URI, err: err}
 	}
 	defer res.Body.Close()
-	letter, err := io.ReadAll(io.LimitReader(res.Body, maxLetter+1))
+	size := res.ContentLength
+	if size < 0 || size > maxLetter { // not said, or not to be believed
+		size = maxLetter
+	}
+	if err := a.room.Acquire(ctx, size); err != nil {
+		return nil, nil, &objectError{uri: m.URI, err: err}
+	}
+	done = func() { a.room.Release(size) }
+	letter = make([]byte, 0, size)
+	b := bytes.NewBuffer(letter)
+	_, err = io.Copy(b, io.LimitReader(res.Body, size+1))
 	switch {
 	case err != nil:
-		return nil, &objectError{uri: m.URI, err: err}
-	case len(letter) > maxLetter:
-		return nil, jobs.Errorf("message.uri", "names a letter of more than %d bytes, which is as much as is accepted", maxLetter)
+		err = &objectError{uri: m.URI, err: err}
+	case int64(b.Len()) > size:
+		err = jobs.Errorf("message.uri", "names a letter of more than %d bytes, which is as much as is accepted", size)
 	}
-	return letter, nil
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return b.Bytes(), done, nil
 }
 
 // messageID derives a Message-ID from the job's id, so that every attempt of

@@ -32,6 +32,15 @@ type Config struct {
 	ResultsTopic string `env:"ONBEHALF_RESULTS_TOPIC, default=onbehalf-results"`
 	// Admin is the administrator as whom the Directory is read.
 	Admin string `env:"ONBEHALF_ADMIN"`
+	// What other entry points of the same deployment read, checked here for all.
+	JobsTopic            string `env:"ONBEHALF_JOBS_TOPIC, default=onbehalf-jobs"`
+	BatchesTopic         string `env:"ONBEHALF_BATCHES_TOPIC, default=onbehalf-batches"`
+	Rules                string `env:"ONBEHALF_RULES"`
+	GmailUnitsPerUser    string `env:"ONBEHALF_GMAIL_UNITS_PER_USER, default=6000"`
+	GmailUnitsPerProject string `env:"ONBEHALF_GMAIL_UNITS_PER_PROJECT, default=1200000"`
+	MaxInstances         string `env:"ONBEHALF_MAX_INSTANCES"`
+	// Timeout is how many seconds Cloud Run gives a request.
+	Timeout string `env:"CLOUD_RUN_TIMEOUT_SECONDS"`
 	// Sandbox is the base URL, on this machine, that every call to Google over
 	// HTTP goes to instead; empty is Google.
 	Sandbox string `env:"ONBEHALF_SANDBOX"`
@@ -49,6 +58,7 @@ var (
 	accountPattern = regexp.MustCompile(`^[a-z0-9.-]+@[a-z0-9.-]+\.gserviceaccount\.com$`)
 	projectPattern = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
 	topicPattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
+	numberPattern  = regexp.MustCompile(`^[1-9][0-9]{0,9}$`)
 	secretPattern  = regexp.MustCompile(`^sm://[a-z0-9.:-]+/[A-Za-z0-9_-]{1,255}/([0-9]+|latest)$`)
 )
 
@@ -84,8 +94,15 @@ func (c *Config) check() []error {
 		{"ONBEHALF_DELEGATES", strings.Join(c.Delegates, ","), !slices.ContainsFunc(c.Delegates, notAnAccount), "e-mail addresses of service accounts are, separated by commas, first to last"},
 		{"ONBEHALF_SIGNER", c.Signer, c.Signer == "iam", "iam is: this version signs with no key at all"},
 		{"ONBEHALF_LEDGER", c.Ledger, c.Ledger == "memory", "memory is, the only ledger of this version"},
-		{"ONBEHALF_POLICY", c.Policy, !strings.HasPrefix(c.Policy, "sm:") || secretPattern.MatchString(c.Policy), "a path is, or sm://PROJECT/SECRET/VERSION"},
-		{"ONBEHALF_RESULTS_TOPIC", c.ResultsTopic, topicPattern.MatchString(c.ResultsTopic) && !strings.HasPrefix(c.ResultsTopic, "goog"), "a topic's id such as onbehalf-results is, not its path"},
+		{"ONBEHALF_POLICY", c.Policy, pathOrSecret(c.Policy), "a path is, or sm://PROJECT/SECRET/VERSION"},
+		{"ONBEHALF_RULES", c.Rules, pathOrSecret(c.Rules), "a path is, or sm://PROJECT/SECRET/VERSION"},
+		{"ONBEHALF_JOBS_TOPIC", c.JobsTopic, topicID(c.JobsTopic), "a topic's id such as onbehalf-jobs is, not its path"},
+		{"ONBEHALF_RESULTS_TOPIC", c.ResultsTopic, topicID(c.ResultsTopic), "a topic's id such as onbehalf-results is, not its path"},
+		{"ONBEHALF_BATCHES_TOPIC", c.BatchesTopic, topicID(c.BatchesTopic), "a topic's id such as onbehalf-batches is, not its path"},
+		{"ONBEHALF_GMAIL_UNITS_PER_USER", c.GmailUnitsPerUser, numberPattern.MatchString(c.GmailUnitsPerUser), "a number of quota units a minute is, such as 6000"},
+		{"ONBEHALF_GMAIL_UNITS_PER_PROJECT", c.GmailUnitsPerProject, numberPattern.MatchString(c.GmailUnitsPerProject), "a number of quota units a minute is, such as 1200000"},
+		{"ONBEHALF_MAX_INSTANCES", c.MaxInstances, numberPattern.MatchString(c.MaxInstances), "a number of instances is, such as 10"},
+		{"CLOUD_RUN_TIMEOUT_SECONDS", c.Timeout, numberPattern.MatchString(c.Timeout), "a number of seconds is, such as 60"},
 		{"ONBEHALF_ADMIN", c.Admin, false, "nothing is yet: with it administrators would be protected by default, which this version cannot do; unset it and list them in the policy's denyUsers"},
 		{"ONBEHALF_SANDBOX", c.Sandbox, onThisMachine, "an http URL of a loopback address is, such as http://127.0.0.1:8085"},
 	}
@@ -98,6 +115,10 @@ func (c *Config) check() []error {
 	}
 	return problems
 }
+
+func pathOrSecret(s string) bool { return !strings.HasPrefix(s, "sm:") || secretPattern.MatchString(s) }
+
+func topicID(s string) bool { return topicPattern.MatchString(s) && !strings.HasPrefix(s, "goog") }
 
 func notAnAccount(email string) bool { return !accountPattern.MatchString(email) }
 

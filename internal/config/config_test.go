@@ -14,7 +14,10 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config.Config{Signer: "iam", Ledger: "memory", ResultsTopic: "onbehalf-results"}
+	want := config.Config{
+		Signer: "iam", Ledger: "memory", JobsTopic: "onbehalf-jobs", ResultsTopic: "onbehalf-results", BatchesTopic: "onbehalf-batches",
+		GmailUnitsPerUser: "6000", GmailUnitsPerProject: "1200000",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -38,7 +41,7 @@ func TestLoad(t *testing.T) {
 		Project: "my-project-1", ServiceAccount: "onbehalf@my-project-1.iam.gserviceaccount.com",
 		Delegates: []string{"a@my-project-1.iam.gserviceaccount.com", "b@my-project-1.iam.gserviceaccount.com"},
 		Signer:    "iam", Policy: "sm://my-project-1/onbehalf-policy/3", Ledger: "memory", ResultsTopic: "results",
-		Sandbox: "http://127.0.0.1:8085",
+		Sandbox: "http://127.0.0.1:8085", JobsTopic: "jobs", BatchesTopic: "onbehalf-batches", GmailUnitsPerUser: "15000", GmailUnitsPerProject: "1200000",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -56,6 +59,11 @@ func TestLoadRefuses(t *testing.T) {
 		{"ONBEHALF_LEDGER=paper", `ONBEHALF_LEDGER: "paper" is not accepted; memory is`},
 		{"ONBEHALF_POLICY=sm://p/s", `ONBEHALF_POLICY: "sm://p/s" is not accepted; a path is, or sm://PROJECT/SECRET/VERSION`},
 		{"ONBEHALF_RESULTS_TOPIC=projects/p/topics/t", `ONBEHALF_RESULTS_TOPIC: "projects/p/topics/t" is not accepted; a topic's id`},
+		{"ONBEHALF_JOBS_TOPIC=///", `ONBEHALF_JOBS_TOPIC: "///" is not accepted`},
+		{"ONBEHALF_RULES=sm:bad", `ONBEHALF_RULES: "sm:bad" is not accepted`},
+		{"ONBEHALF_GMAIL_UNITS_PER_USER=abc", `ONBEHALF_GMAIL_UNITS_PER_USER: "abc" is not accepted; a number of quota units`},
+		{"ONBEHALF_MAX_INSTANCES=-4", `ONBEHALF_MAX_INSTANCES: "-4" is not accepted`},
+		{"CLOUD_RUN_TIMEOUT_SECONDS=abc", `CLOUD_RUN_TIMEOUT_SECONDS: "abc" is not accepted`},
 		{"ONBEHALF_ADMIN=admin@example.com", "list them in the policy's denyUsers"},
 		{"ONBEHALF_SANDBOX=https://127.0.0.1:1", `ONBEHALF_SANDBOX: "https://127.0.0.1:1" is not accepted; an http URL of a loopback address is`},
 		{"ONBEHALF_SANDBOX=http://example.com", "ONBEHALF_SANDBOX"},

@@ -206,6 +206,35 @@ func TestCache(t *testing.T) {
 	})
 }
 
+// Answers that RFC 6749 allows are taken, though Google's look different today.
+func TestLegalAnswersOfOtherForms(t *testing.T) {
+	for answer, lives := range map[string]time.Duration{
+		`{"access_token": "s", "token_type": "bearer", "expires_in": "3599"}`:          time.Hour - time.Second,
+		`{"access_token": "s", "token_type": "BEARER", "expires_in": 3599.0, "x": {}}`: time.Hour - time.Second,
+		`{"access_token": "s", "expires_in": 90000}`:                                   time.Hour,
+		`{"access_token": "s", "token_type": "Bearer"}`:                                10 * time.Minute,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := &google{exchange: func(*http.Request, []byte) (int, string) { return http.StatusOK, answer }}
+			m := minter(t, g)
+			for _, wait := range []time.Duration{0, lives - 5*time.Minute - time.Second} {
+				time.Sleep(wait)
+				if token, err := m.Token(t.Context(), "ada@example.com", scope); err != nil || bearer(token) != "Bearer s" {
+					t.Errorf("%s: %v, %v", answer, token, err)
+				}
+			}
+			if n := g.exchanges.Load(); n != 1 {
+				t.Errorf("%s: %d exchanges while it lives", answer, n)
+			}
+			time.Sleep(2 * time.Second)
+			_, _ = m.Token(t.Context(), "ada@example.com", scope)
+			if n := g.exchanges.Load(); n != 2 {
+				t.Errorf("%s: %d exchanges when it is about to end", answer, n)
+			}
+		})
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	g := &google{}
 	m := minter(t, g, func(c *delegation.Config) { c.MaxEntries = 10 })
@@ -365,8 +394,8 @@ func TestErrors(t *testing.T) {
 		"exchange hostile": {delegation.Exchange, 400, `{"error": "ya29.stolen", "error_description": ""}`, delegation.Unreadable},
 		"exchange id only": {delegation.Exchange, 200, `{"id_token": "eyJ.stolen.x"}`, delegation.NoAccessToken},
 		"exchange empty":   {delegation.Exchange, 200, `{"access_token": "", "token_type": "Bearer", "expires_in": 3599}`, delegation.NoAccessToken},
-		"exchange no type": {delegation.Exchange, 200, `{"access_token": "stolen", "expires_in": 3599}`, delegation.NoAccessToken},
-		"exchange expired": {delegation.Exchange, 200, `{"access_token": "stolen", "token_type": "Bearer", "expires_in": 0}`, delegation.NoAccessToken},
+		"exchange mac":     {delegation.Exchange, 200, `{"access_token": "stolen", "token_type": "mac", "expires_in": 3599}`, delegation.NoAccessToken},
+		"exchange expired": {delegation.Exchange, 200, `{"access_token": "stolen", "token_type": "Bearer", "expires_in": 0}`, delegation.NoAnswer},
 		"exchange garbage": {delegation.Exchange, 200, hostile, delegation.NoAnswer},
 		"exchange huge":    {delegation.Exchange, 200, `{"x": "` + strings.Repeat("stolen", 300_000) + `"}`, delegation.NoAnswer},
 		"exchange cut":     {delegation.Exchange, 0, "", delegation.NoAnswer},

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -88,17 +90,34 @@ func (m *Minter) exchange(ctx context.Context, assertion string) (Token, error) 
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	var answer struct {
-		AccessToken string `json:"access_token"`
-		TokenType   string `json:"token_type"`
-		ExpiresIn   int64  `json:"expires_in"`
+		AccessToken string  `json:"access_token"`
+		TokenType   string  `json:"token_type"`
+		ExpiresIn   seconds `json:"expires_in"`
 	}
 	if err := m.do(req, Exchange, &answer); err != nil {
 		return Token{}, err
 	}
 	// A scope that Google does not know is answered 200 with an ID token only.
-	if answer.AccessToken == "" || !strings.EqualFold(answer.TokenType, "bearer") || answer.ExpiresIn <= 0 {
+	if answer.AccessToken == "" || !strings.EqualFold(cmp.Or(answer.TokenType, "bearer"), "bearer") {
 		return Token{}, &Error{Stage: Exchange, Status: http.StatusOK, Code: NoAccessToken}
 	}
-	lifetime := min(time.Duration(min(answer.ExpiresIn, 86400))*time.Second, tokenLifetime)
+	lifetime := min(time.Duration(cmp.Or(answer.ExpiresIn, unsaidLifetime)), tokenLifetime)
 	return Token{secret: answer.AccessToken, expires: asked.Add(lifetime)}, nil
+}
+
+// unsaidLifetime is how long a token is trusted to live where the answer does
+// not say, as RFC 6749, 5.1, allows.
+const unsaidLifetime = seconds(10 * time.Minute)
+
+// seconds are a duration that JSON has in seconds, as a number or a string.
+type seconds time.Duration
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *seconds) UnmarshalJSON(data []byte) error {
+	n, err := strconv.ParseFloat(strings.Trim(string(data), `"`), 64)
+	if err != nil || n <= 0 || n > 1e6 {
+		return errors.New("no number of seconds")
+	}
+	*s = seconds(n * float64(time.Second))
+	return nil
 }

@@ -57,7 +57,7 @@ func Quote[T ~string | ~[]byte](value T) string {
 // the author can tell whose failure it is; nothing else in it may be used.
 func Decode(data []byte, messageID string) (Job, error) {
 	if len(data) > MaxData {
-		return Job{ID: messageID}, Errorf("", "is %d bytes long; at most %d are read: put a long letter into Cloud Storage and name it in message.uri", len(data), MaxData)
+		return outline(data, messageID), Errorf("", "is %d bytes long; at most %d are read: put a long letter into Cloud Storage and name it in message.uri", len(data), MaxData)
 	}
 	var job Job
 	err := Strict("", data, &job)

@@ -5,10 +5,12 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -65,7 +67,10 @@ type trace struct{ name, span string }
 
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	if t, ok := ctx.Value(traceKey{}).(trace); ok {
-		r.AddAttrs(slog.String("logging.googleapis.com/trace", t.name), slog.String("logging.googleapis.com/spanId", t.span))
+		r.AddAttrs(slog.String("logging.googleapis.com/trace", t.name))
+		if t.span != "" {
+			r.AddAttrs(slog.String("logging.googleapis.com/spanId", t.span))
+		}
 	}
 	return h.Handler.Handle(ctx, r)
 }
@@ -78,21 +83,24 @@ func (h *handler) WithGroup(name string) slog.Handler { return &handler{h.Handle
 
 var (
 	traceparent = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$`) // W3C Trace Context
-	cloudTrace  = regexp.MustCompile(`^([0-9a-f]{32})(?:/([0-9]+))?`)                                 // X-Cloud-Trace-Context
+	cloudTrace  = regexp.MustCompile(`^([0-9a-f]{32})(?:/([0-9]{1,20})(?:;.*)?)?$`)                   // X-Cloud-Trace-Context
 )
 
 // WithTrace ties what is logged under the context to the request's trace, as
 // its headers name it; without one, nothing changes. project is the id of the
 // Google Cloud project whose Cloud Trace has the trace.
 func WithTrace(ctx context.Context, h http.Header, project string) context.Context {
-	var id, span string
-	if m := traceparent.FindStringSubmatch(h.Get("traceparent")); m != nil {
-		id, span = m[1], m[2]
-	} else if m := cloudTrace.FindStringSubmatch(h.Get("X-Cloud-Trace-Context")); m != nil {
-		id = m[1]
+	name := func(id string) string { return "projects/" + project + "/traces/" + id }
+	none := strings.Repeat("0", 32)
+	if m := traceparent.FindStringSubmatch(h.Get("traceparent")); m != nil && m[1] != none {
+		return context.WithValue(ctx, traceKey{}, trace{name(m[1]), m[2]})
 	}
-	if id == "" || id == strings.Repeat("0", 32) {
-		return ctx
+	if m := cloudTrace.FindStringSubmatch(h.Get("X-Cloud-Trace-Context")); m != nil && m[1] != none {
+		var span string
+		if n, err := strconv.ParseUint(m[2], 10, 64); err == nil && n != 0 { // decimal there, hexadecimal in a log
+			span = fmt.Sprintf("%016x", n)
+		}
+		return context.WithValue(ctx, traceKey{}, trace{name(m[1]), span})
 	}
-	return context.WithValue(ctx, traceKey{}, trace{name: "projects/" + project + "/traces/" + id, span: span})
+	return ctx
 }

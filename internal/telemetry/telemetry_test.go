@@ -36,19 +36,27 @@ func TestSeverities(t *testing.T) {
 
 func TestTrace(t *testing.T) {
 	const id = "0af7651916cd43dd8448eb211c80319c"
-	for _, c := range []struct{ header, value, trace string }{
-		{"Traceparent", "00-" + id + "-b7ad6b7169203331-01", "projects/p/traces/" + id},
-		{"X-Cloud-Trace-Context", id + "/123;o=1", "projects/p/traces/" + id},
-		{"X-Cloud-Trace-Context", id, "projects/p/traces/" + id},
-		{"Traceparent", "00-00000000000000000000000000000000-b7ad6b7169203331-01", ""},
-		{"Traceparent", "00-" + id + "\n-x", ""},
-		{"X-Other", id, ""},
+	const none = "00000000000000000000000000000000"
+	for _, c := range []struct {
+		w3c, cloud  string
+		trace, span any
+	}{
+		{"00-" + id + "-b7ad6b7169203331-01", "", "projects/p/traces/" + id, "b7ad6b7169203331"},
+		{"", id + "/255;o=1", "projects/p/traces/" + id, "00000000000000ff"},
+		{"", id + "/0;o=1", "projects/p/traces/" + id, nil},
+		{"", id, "projects/p/traces/" + id, nil},
+		{"00-" + none + "-b7ad6b7169203331-01", id + "/1", "projects/p/traces/" + id, "0000000000000001"},
+		{"00-" + none + "-b7ad6b7169203331-01", none, nil, nil},
+		{"00-" + id + "\n-x", "", nil, nil},
+		{"", id + "abcd", nil, nil},
+		{"", "", nil, nil},
 	} {
 		h := http.Header{}
-		h.Set(c.header, c.value)
-		got, _ := line(t, h, slog.LevelInfo)["logging.googleapis.com/trace"].(string)
-		if got != c.trace {
-			t.Errorf("%s: %s: got %q, want %q", c.header, c.value, got, c.trace)
+		h.Set("Traceparent", c.w3c)
+		h.Set("X-Cloud-Trace-Context", c.cloud)
+		got := line(t, h, slog.LevelInfo)
+		if got["logging.googleapis.com/trace"] != c.trace || got["logging.googleapis.com/spanId"] != c.span {
+			t.Errorf("%q %q: got %v", c.w3c, c.cloud, got)
 		}
 	}
 }

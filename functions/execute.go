@@ -21,17 +21,23 @@ import (
 )
 
 const (
-	// attemptTimeout bounds an attempt where the caller sets no deadline of its
-	// own: Pub/Sub gives an event function 540 s.
+	// attemptTimeout bounds an attempt; CLOUD_RUN_TIMEOUT_SECONDS may do so
+	// sooner. Pub/Sub waits 600 s for an answer.
 	attemptTimeout = 5 * time.Minute
-	// settleReserve is kept of the deadline to settle in, or a third of what is
-	// left where that is less: the call ends by then.
+	// settleReserve is kept of the attempt's time to settle in, or a third of it
+	// where that is less: the call ends by then.
 	settleReserve = 20 * time.Second
+	// leastSettle is taken to settle in any case, even past the deadline: a
+	// result that is not kept is worse than an answer that comes too late.
+	leastSettle = 2 * time.Second
 	// unpublishedPause is how long after a result could not be published no new
 	// call is begun; a result that waits is tried with each delivery.
 	unpublishedPause = 30 * time.Second
 	// callTimeout bounds the one call, which goes on when the caller hangs up.
 	callTimeout = 2 * time.Minute
+	// leastCall, or a third of the attempt's time where that is less, must be left
+	// for a call to be begun.
+	leastCall = 10 * time.Second
 )
 
 // ServeHTTP answers one delivery of a job, as Pub/Sub makes it.
@@ -58,6 +64,7 @@ func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) (outcome O
 	// Nothing of ours should panic. Whatever does is settled all the same, and
 	// answered Again: first here, where the job is known, then around the
 	// settling itself.
+	defer func() { x.audit(ctx, a, outcome) }()
 	defer x.recover(ctx, a, func() { outcome.Answer = Again })
 	func() {
 		defer x.recover(ctx, a, func() { a.err = errPanic })
@@ -129,8 +136,14 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, err
 	if err != nil {
 		return nil, err
 	}
+	// Load: a letter elsewhere is fetched first, so that its absence is no doubt
+	// about the call.
+	if err := call.Load(ctx); err != nil {
+		return nil, err
+	}
+	defer call.Close()
 	if job.DryRun {
-		return nil, call.Preview(ctx)
+		return nil, nil
 	}
 
 	// Call: not while its result could not be published, for then the event comes
@@ -138,32 +151,39 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, err
 	if last := x.unpublished.Load(); last != 0 && a.startedAt.Sub(time.Unix(0, last)) < unpublishedPause {
 		return nil, errUnpublished
 	}
-	// Once begun it is not broken off, for then nobody could say whether
-	// it took effect.
-	ctx, cancel := uninterrupted(ctx)
+	// Once begun it is not broken off, for then nobody could say whether it took
+	// effect; so it is not begun for a caller who has gone, nor without the time.
+	ctx, cancel, err := uninterrupted(ctx, a.startedAt)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	a.called = true
 	return call.Do(ctx, a.token.Authorize)
 }
 
 // uninterrupted is ctx without its caller's hanging up, for the time of a call.
-func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
-	patience := callTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		left := time.Until(deadline)
-		patience = min(patience, left-min(settleReserve, left/3))
+func uninterrupted(ctx context.Context, startedAt time.Time) (context.Context, context.CancelFunc, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
 	}
-	return context.WithTimeout(context.WithoutCancel(ctx), patience)
+	deadline, _ := ctx.Deadline() // Execute has set one
+	left, all := time.Until(deadline), deadline.Sub(startedAt)
+	patience := min(callTimeout, left-min(settleReserve, all/3))
+	if patience < min(leastCall, all/3) {
+		return nil, nil, errNoTime
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	return ctx, cancel, nil
 }
 
 // settle ends the attempt: it keeps the final result, publishes it, and says
 // what Pub/Sub is to be answered.
 func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleReserve)
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(leastSettle, min(settleReserve, time.Until(deadline))))
 	defer cancel()
 	outcome := x.judge(a)
-	defer func() { x.audit(ctx, a, outcome) }()
-
 	if outcome.dropToken {
 		x.minter.Drop(a.token)
 	}
@@ -176,19 +196,31 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	}
 	if a.claim != nil && a.claim.Result == nil {
 		if err := x.ledger.Settle(ctx, *a.claim, outcome.Result); err != nil {
-			outcome.put(Again, jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()})
+			outcome.unsettled(jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()})
 			return outcome
 		}
 	}
 	// The result is kept before it is published: where this fails, the event is
 	// delivered again and the same result goes out, with no second call.
 	if err := x.results.Publish(ctx, outcome.Result); err != nil {
-		x.unpublished.Store(time.Now().UnixNano())
-		outcome.put(Again, notPublished(err))
+		if topicAway(err) {
+			x.unpublished.Store(time.Now().UnixNano())
+		}
+		outcome.unsettled(notPublished(err))
 		return outcome
 	}
 	x.unpublished.Store(0)
 	return outcome
+}
+
+// topicAway tells whether no result could be published now, and not just this one.
+func topicAway(err error) bool {
+	switch status.Code(err) {
+	case codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unavailable, codes.DeadlineExceeded:
+		return true
+	default:
+		return errors.Is(err, context.DeadlineExceeded)
+	}
 }
 
 // notPublished says who must act where a result cannot be published.
@@ -224,6 +256,7 @@ var (
 	errPanic       = errors.New("panic")
 	errSettled     = errors.New("the job has its result already")
 	errUnpublished = errors.New("the call is not begun while results cannot be published")
+	errNoTime      = errors.New("the call is not begun with so little time left")
 )
 
 // expiredError says that a job has lost its point.

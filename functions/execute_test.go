@@ -98,9 +98,12 @@ type published struct {
 	fail int
 }
 
-func (p *published) Publish(_ context.Context, r jobs.Result) error {
+func (p *published) Publish(ctx context.Context, r jobs.Result) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if _, bounded := ctx.Deadline(); ctx.Err() != nil || !bounded {
+		return fmt.Errorf("published on a context that has ended, or never does: %w", ctx.Err())
+	}
 	if p.fail > 0 {
 		p.fail--
 		return errors.New("the topic is away")
@@ -401,14 +404,36 @@ func TestRefusedBeforeAnyCall(t *testing.T) {
 	}
 }
 
-func TestAnEmptyLetterIsRefused(t *testing.T) {
+func TestALetterThatIsNoneIsRefused(t *testing.T) {
 	r := setup(t)
-	r.deliver(t, "1", insert("j", "ada@example.com", " starts with a blank\r\n"))
-	if got := r.last(t); got.Status != jobs.Failed || got.Error.Fault != jobs.FaultJob {
-		t.Errorf("%+v", got.Error)
+	for i, letter := range []string{" starts with a blank\r\n", "\tso does this"} {
+		r.deliver(t, fmt.Sprint(i), insert("", "ada@example.com", letter, "id", nil))
+		if got := r.last(t); got.Status != jobs.Failed || got.Error.Fault != jobs.FaultJob || got.Error.Stage != jobs.StageDecode {
+			t.Errorf("%+v", got.Error)
+		}
 	}
-	if _, _, inserts := r.calls(); inserts != 0 {
-		t.Error("it was sent")
+	r.wantCalls(t, 0, 0, 0)
+}
+
+// The letter by reference is read in a dry run, too.
+func TestDryRunReadsTheLetter(t *testing.T) {
+	r := setup(t)
+	r.deliver(t, "1", insert("j", "ada@example.com", "", "dryRun", true, "message", map[string]any{"uri": "gs://letters/none.eml"}))
+	if got := r.last(t); got.Status != jobs.Failed || got.Error.Code != http.StatusNotFound {
+		t.Errorf("%+v", got)
+	}
+	r.deliver(t, "1", insert("j", "ada@example.com", "", "dryRun", true, "message", map[string]any{"uri": "gs://letters/welcome.eml"}))
+	if got := r.last(t); got.Status != jobs.Previewed {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What is too long still says whose it is.
+func TestAJobThatIsTooLongKeepsItsID(t *testing.T) {
+	r := setup(t)
+	r.deliver(t, "4711", insert("long/ada@example.com", "ada@example.com", strings.Repeat("x", jobs.MaxData)))
+	if got := r.last(t); got.Job != "long/ada@example.com" || got.Batch != "long" || got.User != "ada@example.com" {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -529,4 +554,12 @@ func TestCancelledCaller(t *testing.T) {
 	if status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter)); status != http.StatusOK {
 		t.Errorf("then HTTP %d", status)
 	}
+	for i := range 20 { // now the token is at hand, and still no call is begun
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, event(t, ctx, insert(fmt.Sprint("warm", i), "ada@example.com", plainLetter)))
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("HTTP %d", w.Code)
+		}
+	}
+	r.wantCalls(t, 1, 1, 1)
 }

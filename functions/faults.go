@@ -123,7 +123,9 @@ var exchangeRows = []row{
 	{"invalid_grant", "exp (expiration time)", knowledge{jobs.FaultOperator, Done, "The assertion has no exp.", fixProgram}},
 	{"invalid_grant", "jwt signature", knowledge{jobs.FaultOperator, Done, "The key that signed for {account} is not one of its keys, or not any more.", fixAccount}},
 	{"invalid_grant", "audience check", knowledge{jobs.FaultOperator, Done, "The assertion is for another endpoint.", fixProgram}},
-	{"invalid_grant", "", knowledge{jobs.FaultOperator, Done, "The runtime's own sign-in has ended, or Google does not accept the assertion.", "On a workstation, sign in anew: gcloud auth application-default login"}},
+	{"invalid_grant", "reauth", knowledge{jobs.FaultOperator, Done, "A sign-in of one's own has ended.", "On a workstation, sign in anew: gcloud auth application-default login"}},
+	{"invalid_grant", "expired or revoked", knowledge{jobs.FaultOperator, Done, "A sign-in of one's own has ended.", "On a workstation, sign in anew: gcloud auth application-default login"}},
+	{"invalid_grant", "", knowledge{jobs.FaultOperator, Done, "Google does not accept the assertion, for a reason that is not known here.", fixAccount}},
 	{delegation.NoAccessToken, "", knowledge{jobs.FaultOperator, Done, "Google knows no such scope as {scopes}, and answered without an access token.", fixProgram}},
 	{"invalid_scope", "", knowledge{jobs.FaultOperator, Done, "Google does not accept the scopes {scopes}.", fixProgram}},
 	{"invalid_request", "impersonation", knowledge{jobs.FaultUser, Done, "{user} cannot be acted as.", fixUser}},
@@ -162,9 +164,10 @@ var (
 
 // callRows are the answers to the call as the user.
 var callRows = []row{
-	{"failedPrecondition", "mail service not enabled", knowledge{jobs.FaultUser, Done, "{user} has no Gmail: it is off, without a licence, or the mailbox is not made yet.", "The Workspace administrator gives the account a licence and switches Gmail on."}},
-	{"failedPrecondition", "precondition check failed", knowledge{jobs.FaultUser, Done, "{user} has no Gmail mailbox.", "The Workspace administrator gives the account a licence and switches Gmail on."}},
+	{"", "mail service not enabled", knowledge{jobs.FaultUser, Done, "{user} has no Gmail: it is off, without a licence, or the mailbox is not made yet.", "The Workspace administrator gives the account a licence and switches Gmail on."}},
+	{"", "precondition check failed", knowledge{jobs.FaultUser, Done, "{user} has no Gmail mailbox.", "The Workspace administrator gives the account a licence and switches Gmail on."}},
 	{"failedPrecondition", "", knowledge{jobs.FaultJob, Done, "Google cannot do this in the present state.", "Hold the job against the method's reference."}},
+	{"FAILED_PRECONDITION", "", knowledge{jobs.FaultJob, Done, "Google cannot do this in the present state.", "Hold the job against the method's reference."}},
 	{"authError", "active session is invalid", knowledge{jobs.FaultUser, Done, "The service is off for {user}, has no licence, or the account was just made.", "The Workspace administrator switches the service on; a new account has to wait a few minutes."}},
 	{"authError", "", expired},
 	{"UNAUTHENTICATED", "", expired},
@@ -187,21 +190,32 @@ var callRows = []row{
 	{"", "quota exceeded for quota metric", quota},
 	{"", "user-rate limit exceeded", quota},
 	{"", "cannot access this service", offForUser},
+	{"RATE_LIMIT_EXCEEDED", "", quota},
+	{"RESOURCE_EXHAUSTED", "", quota},
 	{"notFound", "", knowledge{jobs.FaultJob, Done, "What the job names is not there.", "Correct the ids in the job."}},
+	{"NOT_FOUND", "", knowledge{jobs.FaultJob, Done, "What the job names is not there.", "Correct the ids in the job."}},
 	{"invalidArgument", "", knowledge{jobs.FaultJob, Done, "Google does not accept a value in the job.", "Hold the job against the method's reference."}},
+	{"INVALID_ARGUMENT", "", knowledge{jobs.FaultJob, Done, "Google does not accept a value in the job.", "Hold the job against the method's reference."}},
 	{"badRequest", "", knowledge{jobs.FaultJob, Done, "Google does not accept the request.", "Hold the job against the method's reference."}},
-	{"backendError", "", passing},
-	{"internalError", "", passing},
 }
 
 // names are what the messages are filled in with.
-type names struct{ account, user, scopes, project string }
+type names struct{ account, user, domain, scopes, project string }
 
 func (x *Executor) names(a *attempt) names {
-	return names{account: x.minter.ServiceAccount(), user: a.job.User, scopes: strings.Join(a.scopes, " "), project: x.project}
+	return names{account: x.minter.ServiceAccount(), user: a.job.User, domain: a.job.Domain(), scopes: strings.Join(a.scopes, " "), project: x.accountProject()}
+}
+
+// accountProject is the project of the delegated service account, where APIs
+// have to be on: its e-mail address is NAME@PROJECT.iam.gserviceaccount.com.
+func (x *Executor) accountProject() string {
+	_, domain, _ := strings.Cut(x.minter.ServiceAccount(), "@")
+	if project, ok := strings.CutSuffix(domain, ".iam.gserviceaccount.com"); ok {
+		return project
+	}
+	return x.project
 }
 
 func (n names) fill(text string) string {
-	_, domain, _ := strings.Cut(n.user, "@")
-	return strings.NewReplacer("{account}", n.account, "{user}", n.user, "{domain}", domain, "{scopes}", n.scopes, "{project}", n.project).Replace(text)
+	return strings.NewReplacer("{account}", n.account, "{user}", n.user, "{domain}", n.domain, "{scopes}", n.scopes, "{project}", n.project).Replace(text)
 }

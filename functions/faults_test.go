@@ -1,11 +1,18 @@
 package functions_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/onbehalf-dev/onbehalf/functions"
+	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
@@ -88,7 +95,7 @@ func checkFailure(t *testing.T, results []jobs.Result) {
 		t.Fatalf("%d results", len(results))
 	}
 	e := results[0].Error
-	if e == nil || e.Message == "" || strings.ContainsAny(e.Message+e.Fix, "{}") || e.Reason == "" {
+	if e == nil || e.Message == "" || strings.Contains(e.Message, "not known here") || strings.ContainsAny(e.Message+e.Fix, "{}") || e.Reason == "" {
 		t.Errorf("%+v", e)
 	}
 	if results[0].Status == jobs.Failed && e.Fix == "" {
@@ -175,4 +182,78 @@ func TestRefusalsAreRemembered(t *testing.T) {
 		t.Errorf("%v", statuses)
 	}
 	r.wantCalls(t, 1, 1, 0)
+}
+
+// A token of the runtime's own that Google does not accept any more is no
+// job's fault: the job comes again, and a new token is shown.
+func TestTheRuntimesOwnTokenHasEnded(t *testing.T) {
+	for call, fields := range map[string][]any{
+		"signJwt":             nil,
+		"storage.objects.get": {"message", map[string]any{"uri": "gs://letters/welcome.eml"}},
+	} {
+		t.Run(call, func(t *testing.T) {
+			r := setup(t)
+			if err := r.google.Order(sandbox.Fault{Kind: "expireTokens", Call: call, Times: 1}); err != nil {
+				t.Fatal(err)
+			}
+			job := insert("j", "ada@example.com", plainLetter, fields...)
+			if status := r.deliver(t, "1", job); status != http.StatusServiceUnavailable {
+				t.Errorf("HTTP %d\n%s", status, r.logs)
+			}
+			if status := r.deliver(t, "1", job); status != http.StatusOK || r.last(t).Status != jobs.Succeeded {
+				t.Errorf("then HTTP %d\n%s", status, r.logs)
+			}
+		})
+	}
+}
+
+// Of a value that Google refuses only Google says which it is.
+func TestGooglesWordsForTheAuthor(t *testing.T) {
+	r := setup(t)
+	r.deliver(t, "1", insert("j", "ada@example.com", plainLetter, "body", map[string]any{"labelIds": []string{"NOPE"}}))
+	if e := r.last(t).Error; e == nil || e.Fault != jobs.FaultJob || !strings.Contains(e.Message, `Google says: "Invalid label: NOPE"`) {
+		t.Errorf("%+v", e)
+	}
+	if strings.Contains(r.last(t).Error.Message, "not known here") {
+		t.Errorf("%+v", r.last(t).Error)
+	}
+}
+
+// noTopic is a topic that is not there.
+type noTopic struct {
+	published
+	there bool
+}
+
+func (n *noTopic) Publish(ctx context.Context, r jobs.Result) error {
+	if !n.there {
+		return status.Error(codes.NotFound, "Resource not found (resource=onbehalf-results).")
+	}
+	return n.published.Publish(ctx, r)
+}
+
+// While no result can be published no further call is begun: its event would
+// come again, perhaps to an instance that does not know of it.
+func TestNoCallWithoutATopic(t *testing.T) {
+	topic := &noTopic{}
+	r := setup(t, func(_ *config.Config, o *functions.Options) { o.Results = topic })
+	for i, id := range []string{"a", "b", "c"} {
+		if status := r.deliver(t, id, insert(id, "ada@example.com", plainLetter)); status != http.StatusServiceUnavailable {
+			t.Errorf("HTTP %d", status)
+		}
+		line := r.logs.attempts(t)[i]
+		if id == "a" && (line["severity"] != "ERROR" || line["fault"] != "operator" || line["status"] != "succeeded" || !strings.Contains(fmt.Sprint(line["fix"]), "Create the topic")) {
+			t.Errorf("%v", line)
+		}
+	}
+	r.wantCalls(t, 1, 1, 1)
+	topic.there = true
+	for _, id := range []string{"a", "b", "c"} { // the first one's result shows that it works again
+		if status := r.deliver(t, id, insert(id, "ada@example.com", plainLetter)); status != http.StatusOK {
+			t.Errorf("then HTTP %d", status)
+		}
+	}
+	if n := len(r.google.Letters("ada@example.com")); n != 3 || len(topic.all()) != 3 {
+		t.Errorf("%d letters, %d results", n, len(topic.all()))
+	}
 }

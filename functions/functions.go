@@ -93,8 +93,8 @@ func (h *inHand) endOnSIGTERM() {
 // where they are set, count.
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(800)
-		debug.SetMemoryLimit(128 << 20) // from here on it collects as often as it takes
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(256 << 20) // from here on it collects as often as it takes
 	}
 }
 

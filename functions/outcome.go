@@ -44,8 +44,9 @@ type Outcome struct {
 	// Result is the job's final result where Answer is [Done]. Otherwise the
 	// job has none yet, and Result.Error says why.
 	Result jobs.Result
-	// Replayed says that the result is that of an earlier delivery.
-	Replayed bool
+	// Replayed says that the result is that of an earlier delivery, and Held that
+	// another delivery is at the job now.
+	Replayed, Held bool
 
 	dropToken bool // the user's
 	renewOwn  bool // the runtime's own token
@@ -93,10 +94,11 @@ func (x *Executor) judge(a *attempt) Outcome {
 		// A token that an API refuses is of no use to the next job either.
 		refused := call.Status == http.StatusUnauthorized
 		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
-	case errors.Is(a.err, errPanic) && a.called:
-		o.doubt(jobs.Error{Reason: "panic"})
+	case a.called: // a panic, or an answer that we could not write down
+		o.doubt(jobs.Error{Reason: "unclear"})
 	case errors.Is(a.err, ledger.ErrHeld):
 		o.put(Later, jobs.Error{Reason: "held", Message: "Another delivery is at this job now."})
+		o.Held = true
 	case errors.Is(a.err, errUnpublished):
 		o.put(Again, jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notPublished", Message: a.err.Error()})
 	default:
@@ -124,6 +126,10 @@ func (o *Outcome) doubt(e jobs.Error) {
 func (o *Outcome) put(answer Answer, e jobs.Error) {
 	o.Answer, o.Result.Status, o.Result.Error = answer, "", &e
 }
+
+// unsettled has the event come again because the result is not out. What the
+// result is stays, for the audit.
+func (o *Outcome) unsettled(e jobs.Error) { o.Answer, o.Result.Error = Again, &e }
 
 // blame says who must act on an answer of Google's, and whether to try again.
 func (o *Outcome) blame(n names, a answer) {

@@ -35,7 +35,7 @@ func readSetting(ctx context.Context, from string, own *http.Client) ([]byte, er
 		return nil, err
 	}
 	payload := secret.GetPayload()
-	if payload.DataCrc32C == nil || int64(crc32.Checksum(payload.GetData(), crc32.MakeTable(crc32.Castagnoli))) != payload.GetDataCrc32C() {
+	if payload == nil || payload.DataCrc32C == nil || int64(crc32.Checksum(payload.GetData(), crc32.MakeTable(crc32.Castagnoli))) != payload.GetDataCrc32C() {
 		return nil, errors.New("the secret does not match its checksum; it was damaged on the way")
 	}
 	return payload.GetData(), nil

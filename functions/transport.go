@@ -2,6 +2,7 @@ package functions
 
 import (
 	"cmp"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -14,8 +15,12 @@ import (
 // they go to instead.
 func transport(sandbox string) http.RoundTripper {
 	shared := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:     true,
+		Proxy:             http.ProxyFromEnvironment,
+		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		ForceAttemptHTTP2: true,
+		// A connection may die while the function's CPU is stopped. Without a ping
+		// every call on it would hang, and end in doubt.
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       90 * time.Second,
@@ -60,6 +65,9 @@ type ownTransport struct {
 func (t ownTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	token, err := t.own.Token(r.Context())
 	if err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close() // as a RoundTripper must
+		}
 		return nil, err
 	}
 	out := *r

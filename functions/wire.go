@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"cloud.google.com/go/auth"
@@ -72,6 +73,9 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 	client := &http.Client{Transport: transport(cfg.Sandbox), CheckRedirect: noRedirect}
 	if o.Credentials == nil {
 		o.Credentials = findDefault(client)
+		if cfg.Sandbox != "" && os.Getenv("GOOGLE_APPLICATION_CREDENTIALS") == "" {
+			o.Credentials = fromMetadata // a developer's own sign-in has no business there
+		}
 	}
 	var err error
 	if x.own, err = newIdentity(o.Credentials); err != nil {
@@ -90,7 +94,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 	if x.minter, err = delegation.New(delegation.Config{ServiceAccount: account, Delegates: cfg.Delegates, Identity: x.own, HTTP: client}); err != nil {
 		return nil, err
 	}
-	if x.actions, err = actions.New(ctx, actions.Config{HTTP: client, Own: own}); err != nil {
+	if x.actions, err = actions.New(ctx, actions.Config{HTTP: client, Own: own, StorageEmulator: storageEmulator(cfg.StorageEmulator)}); err != nil {
 		return nil, err
 	}
 	if x.results == nil {
@@ -112,6 +116,14 @@ func (x *Executor) locate(ctx context.Context, cfg config.Config) (account strin
 		}
 	}
 	return account, nil
+}
+
+// storageEmulator is the base URL of what STORAGE_EMULATOR_HOST names.
+func storageEmulator(host string) string {
+	if host != "" && !strings.Contains(host, "://") {
+		host = "http://" + host
+	}
+	return strings.TrimSuffix(host, "/")
 }
 
 // Close ends the Executor's connections.

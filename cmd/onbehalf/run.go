@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,8 +31,9 @@ const (
 	firstWait, lastWait = time.Second, time.Minute
 	// maxTries is how often a job is tried before it is given up.
 	maxTries = 6
-	// noRoom is what a line may be longer than a job before it is not read at all.
-	noRoom = 16 << 20
+	// maxLine is the longest line that is read, in bytes: a job that is too long
+	// gets its failed result, up to here.
+	maxLine = 16 << 20
 )
 
 type runFlags struct {
@@ -174,11 +177,12 @@ type runner struct {
 	x        *functions.Executor
 	progress *progress
 
-	mu       sync.Mutex
-	out      io.Writer
-	failed   int
-	repeated int          // jobs whose id had its result already
-	stopped  *jobs.Result // the result at whose fault the run stopped
+	mu         sync.Mutex
+	out        io.Writer
+	failed     int
+	repeated   int          // jobs whose id had its result already
+	unfinished int          // jobs that were begun and have no result
+	stopped    *jobs.Result // the result at whose fault the run stopped
 }
 
 // run does the jobs in, concurrency at a time, until they end, or ctx does, or
@@ -196,18 +200,8 @@ func (r *runner) run(ctx context.Context, in io.Reader, name string, concurrency
 	var group sync.WaitGroup
 	for range concurrency {
 		group.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case msg, more := <-messages:
-					if !more {
-						return
-					}
-					if err := r.do(ctx, msg); err != nil {
-						stop(err)
-					}
-				}
+			if err := r.work(ctx, messages); err != nil {
+				stop(err)
 			}
 		})
 	}
@@ -215,10 +209,27 @@ func (r *runner) run(ctx context.Context, in io.Reader, name string, concurrency
 	return context.Cause(ctx)
 }
 
+// work does one job after another, until there is none or ctx ends.
+func (r *runner) work(ctx context.Context, messages <-chan pubsubio.Message) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case msg, more := <-messages:
+			if !more {
+				return nil
+			}
+			if err := r.do(ctx, msg); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // scan sends a message for each line that is not blank.
 func scan(ctx context.Context, in io.Reader, name string, messages chan<- pubsubio.Message) error {
 	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, noRoom)
+	lines.Buffer(nil, maxLine)
 	n := 0
 	for lines.Scan() {
 		n++
@@ -237,7 +248,7 @@ func scan(ctx context.Context, in io.Reader, name string, messages chan<- pubsub
 	}
 	err := lines.Err()
 	if errors.Is(err, bufio.ErrTooLong) {
-		err = fmt.Errorf("is longer than %d bytes", noRoom)
+		err = fmt.Errorf("is longer than %d bytes", maxLine)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: line %d: %w", name, n+1, err)
@@ -251,20 +262,34 @@ func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
 	for try := 1; ; try++ {
 		msg.Delivery = try
 		outcome := r.x.Execute(ctx, msg)
-		if outcome.Answer == functions.Done {
+		switch {
+		case outcome.Answer == functions.Done:
 			return r.write(outcome)
-		}
-		if try == maxTries {
-			outcome.Result.Status = jobs.Failed
-			return r.write(outcome)
+		case outcome.Held: // by another line with the same id, whose result this will be
+			try--
+		case try >= maxTries:
+			return r.write(givenUp(outcome))
 		}
 		select {
 		case <-ctx.Done():
-			return nil // it has no result yet, and is not counted
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.unfinished++
+			return nil
 		case <-time.After(wait):
 			wait = min(2*wait, lastWait)
 		}
 	}
+}
+
+// givenUp makes a failed result of why a job was put off to the last.
+func givenUp(o functions.Outcome) functions.Outcome {
+	o.Result.Status = jobs.Failed
+	e := *o.Result.Error
+	e.Stage, e.Fault = cmp.Or(e.Stage, jobs.StageSettle), cmp.Or(e.Fault, jobs.FaultGoogle)
+	e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf(" It was tried %d times; run it again.", maxTries))
+	o.Result.Error = &e
+	return o
 }
 
 // errStopped ends a run at a fault that every further job would meet.
@@ -314,7 +339,7 @@ func (r *runner) exit(ctx context.Context, err error) error {
 		e := r.stopped.Error
 		return &exitError{exitStopped, fmt.Errorf("stopped at job %s: %s\n%s", r.stopped.Job, e.Message, e.Fix)}
 	case ctx.Err() != nil:
-		return &exitError{exitInterrupted, errors.New("interrupted; the jobs that had begun are finished")}
+		return &exitError{exitInterrupted, fmt.Errorf("interrupted; of the jobs that had begun %d have no result, and did nothing", r.unfinished)}
 	case err != nil:
 		return err
 	case r.failed > 0:

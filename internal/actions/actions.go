@@ -37,6 +37,9 @@ type Config struct {
 	HTTP *http.Client
 	// Own sends requests as the function itself, to read Cloud Storage.
 	Own *http.Client
+	// StorageEmulator is the base URL of an emulator of Cloud Storage to read
+	// from instead, which is shown no token; mostly empty.
+	StorageEmulator string
 }
 
 // New makes the services. It makes no call.
@@ -53,14 +56,18 @@ func New(ctx context.Context, cfg Config) (*Actions, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects, err := storage.NewService(ctx, option.WithHTTPClient(cfg.Own), quiet)
+	from := []option.ClientOption{option.WithHTTPClient(cfg.Own), quiet}
+	if cfg.StorageEmulator != "" {
+		from = []option.ClientOption{option.WithHTTPClient(cfg.HTTP), quiet, option.WithEndpoint(cfg.StorageEmulator + "/storage/v1/")}
+	}
+	objects, err := storage.NewService(ctx, from...)
 	if err != nil {
 		return nil, err
 	}
 	return &Actions{gmail: mail, storage: objects, room: semaphore.NewWeighted(maxHeld)}, nil
 }
 
-// Call is one checked call, ready to be made.
+// Call is one checked call: it is loaded, then done, then closed.
 type Call struct {
 	// Scopes are the narrowest that the method accepts.
 	Scopes []string
@@ -71,6 +78,9 @@ type Call struct {
 	// once says that making it twice is not the same as making it once, so
 	// that a lost answer leaves it open what has happened.
 	once bool
+
+	letter []byte
+	done   func()
 }
 
 // Prepare checks the job against its method and gives the call that it asks
@@ -82,28 +92,25 @@ func (a *Actions) Prepare(job jobs.Job) (*Call, error) {
 	return nil, jobs.Errorf("action", "is %s, which is not known here; accepted is %s", jobs.Quote(job.Action), insertMethod)
 }
 
-// Preview does all that goes before the call. An error is as Do's.
-func (c *Call) Preview(ctx context.Context) error {
-	_, done, err := c.load(ctx)
-	if err != nil {
+// Load gets what the call needs before it can be made. An error is an [*Error]
+// or a [*jobs.FieldError].
+func (c *Call) Load(ctx context.Context) (err error) {
+	if c.letter, c.done, err = c.load(ctx); err != nil {
 		return callError(err, false)
 	}
-	done()
 	return nil
 }
+
+// Close lets go of what Load has got.
+func (c *Call) Close() { c.done() }
 
 // Do makes the call as the user whose token authorize puts on a request, and
 // gives the answer as JSON. An error is an [*Error].
 func (c *Call) Do(ctx context.Context, authorize func(*http.Request)) (jsontext.Value, error) {
-	letter, done, err := c.load(ctx)
-	if err != nil {
-		return nil, callError(err, false)
-	}
-	defer done()
 	// Until a connection is at hand nothing can have been sent.
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	answer, err := c.send(context.WithValue(ctx, authorizeKey{}, authorize), letter)
+	answer, err := c.send(context.WithValue(ctx, authorizeKey{}, authorize), c.letter)
 	if err != nil {
 		return nil, callError(err, c.once && connected.Load())
 	}
@@ -126,20 +133,22 @@ const (
 func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	authorize, ok := r.Context().Value(authorizeKey{}).(func(*http.Request))
 	if !ok {
-		return nil, errors.New("actions: a request without a user")
+		return nil, errors.New("actions: a request without a user") // only a mistake of ours
 	}
 	out := *r // a RoundTripper may not change the request that it is given
 	out.Header = r.Header.Clone()
 	if err := whole(&out); err != nil {
 		return nil, err
 	}
+	// With it the transport would send the call again by itself, also where the
+	// other end has read all of it and only then reset the stream.
+	out.GetBody = nil
 	authorize(&out)
 	return t.next.RoundTrip(&out)
 }
 
 // whole gathers the body, which the generated client hands over in pieces of
-// unknown length, if it is not too long. Then it leaves in one write, and can
-// be sent anew where the connection turns out to have died before.
+// unknown length, if it is not too long. Then it leaves in one write.
 func whole(r *http.Request) error {
 	if r.Body == nil || r.ContentLength > 0 {
 		return nil
@@ -157,10 +166,8 @@ func whole(r *http.Request) error {
 	if err := r.Body.Close(); err != nil {
 		return err
 	}
-	r.ContentLength = n
-	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil }
-	r.Body, err = r.GetBody()
-	return err
+	r.ContentLength, r.Body = n, io.NopCloser(&b)
+	return nil
 }
 
 type readCloser struct {

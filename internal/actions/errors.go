@@ -34,7 +34,7 @@ type Error struct {
 	// failed; the call itself was not made then.
 	Object string
 
-	text string // Google's message: to recognise it by, never to be shown
+	text string // Google's message: to recognise it by; shown as Words has it
 	err  error
 }
 
@@ -72,7 +72,7 @@ func callError(err error, sent bool) error {
 	if errors.As(err, &field) {
 		return field
 	}
-	e := &Error{Reason: NoAnswer, err: err, Doubtful: sent}
+	e := &Error{Reason: NoAnswer, Doubtful: sent}
 	var object *objectError
 	if errors.As(err, &object) {
 		e.Object = object.uri
@@ -81,12 +81,21 @@ func callError(err error, sent bool) error {
 	switch {
 	case errors.As(err, &answer):
 		e.Status, e.text, e.Reason = answer.Code, answer.Message, reason(answer)
-		// A front end may say 5xx of a call that its back end has carried out.
-		e.Doubtful = sent && answer.Code >= http.StatusInternalServerError
+		e.Doubtful = sent && unclear(answer.Code)
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Reason = TimedOut
+		e.Reason, e.err = TimedOut, err
+	default:
+		e.err = err
 	}
 	return e
+}
+
+// unclear tells whether a status leaves it open whether the call was carried
+// out. A front end says 5xx, 408 or 499 also of what its back end has done, and
+// a redirect is an answer that no API of Google's gives.
+func unclear(status int) bool {
+	const clientClosedRequest = 499 // google.rpc.Code CANCELLED
+	return status >= 500 || status < 400 || status == http.StatusRequestTimeout || status == clientClosedRequest
 }
 
 // reason is Google's word for an error: the first reason that the older form of

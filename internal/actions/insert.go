@@ -39,10 +39,14 @@ func (a *Actions) insert(job jobs.Job) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	load, err := a.letter(job)
+	if err != nil {
+		return nil, err
+	}
 	return &Call{
 		Scopes: []string{gmail.GmailInsertScope},
 		once:   true,
-		load:   func(ctx context.Context) ([]byte, func(), error) { return a.letter(ctx, job) },
+		load:   load,
 		send: func(ctx context.Context, letter []byte) (any, error) {
 			call := a.gmail.Users.Messages.
 				Insert("me", &gmail.Message{LabelIds: body.LabelIDs, ThreadId: body.ThreadID}).

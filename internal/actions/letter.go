@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"strings"
 
@@ -12,10 +13,10 @@ import (
 )
 
 // Letters from Cloud Storage are held in memory, in bytes: one of them, which is
-// what Gmail accepts for sending, and all of them at a time.
+// what Gmail accepts for sending, and all of them at a time, with their copies.
 const (
 	maxLetter = 35 << 20
-	maxHeld   = 64 << 20
+	maxHeld   = 128 << 20
 )
 
 // checkUserID sees to it that a method's own user is the job's: with another
@@ -27,19 +28,24 @@ func checkUserID(userID, user string) error {
 	return jobs.Errorf("params.userId", "is %s; accepted are me and the job's own user, %s", jobs.Quote(userID), user)
 }
 
-// letter gives the job's letter, ready to be stored: with a Message-ID, by
-// which it can be found again. done is called when it is not needed any more.
-func (a *Actions) letter(ctx context.Context, job jobs.Job) (letter []byte, done func(), err error) {
-	letter, done = job.Message.Letter(), func() {}
+// letter gives how the job's letter is loaded, ready to be stored: with a
+// Message-ID, by which it can be found again. One that is in the job is checked
+// now, before anything is asked of Google.
+func (a *Actions) letter(job jobs.Job) (load func(context.Context) ([]byte, func(), error), err error) {
 	if job.Message.URI != "" {
-		if letter, done, err = a.read(ctx, job.Message); err != nil {
-			return nil, nil, err
-		}
+		return func(ctx context.Context) ([]byte, func(), error) {
+			letter, done, err := a.read(ctx, job.Message)
+			if err != nil {
+				return nil, nil, err
+			}
+			if letter, err = withMessageID(letter, messageID(job)); err != nil {
+				done()
+			}
+			return letter, done, err
+		}, nil
 	}
-	if letter, err = withMessageID(letter, messageID(job)); err != nil {
-		done()
-	}
-	return letter, done, err
+	letter, err := withMessageID(job.Message.Letter(), messageID(job))
+	return func(context.Context) ([]byte, func(), error) { return letter, func() {}, nil }, err
 }
 
 // read gets the letter from Cloud Storage, when there is room for it.
@@ -54,35 +60,32 @@ func (a *Actions) read(ctx context.Context, m *jobs.Message) (letter []byte, don
 	}
 	defer res.Body.Close()
 	size := res.ContentLength
-	if size < 0 || size > maxLetter { // not said, or not to be believed
+	if size < 0 || size > maxLetter { // not said, or too long in any case
 		size = maxLetter
 	}
-	if err := a.room.Acquire(ctx, size); err != nil {
+	room := 2 * size // for the copy that gets a Message-ID, too
+	if err := a.room.Acquire(ctx, room); err != nil {
 		return nil, nil, &objectError{uri: m.URI, err: err}
 	}
-	done = func() { a.room.Release(size) }
-	letter = make([]byte, 0, size)
-	b := bytes.NewBuffer(letter)
-	_, err = io.Copy(b, io.LimitReader(res.Body, size+1))
+	letter = make([]byte, size+1) // one more, to see that it ends
+	n, err := io.ReadFull(res.Body, letter)
 	switch {
-	case err != nil:
-		err = &objectError{uri: m.URI, err: err}
-	case int64(b.Len()) > size:
+	case err == nil:
 		err = jobs.Errorf("message.uri", "names a letter of more than %d bytes, which is as much as is accepted", size)
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return letter[:n], func() { a.room.Release(room) }, nil
+	default:
+		err = &objectError{uri: m.URI, err: err}
 	}
-	if err != nil {
-		done()
-		return nil, nil, err
-	}
-	return b.Bytes(), done, nil
+	a.room.Release(room)
+	return nil, nil, err
 }
 
 // messageID derives a Message-ID from the job's id, so that every attempt of
 // the job stores the same letter.
 func messageID(job jobs.Job) string {
 	sum := sha256.Sum256([]byte(job.ID))
-	_, domain, _ := strings.Cut(job.User, "@")
-	return "<onbehalf." + hex.EncodeToString(sum[:16]) + "@" + domain + ">"
+	return "<onbehalf." + hex.EncodeToString(sum[:16]) + "@" + job.Domain() + ">"
 }
 
 // withMessageID gives the letter with that Message-ID, unless it has one. The
@@ -118,8 +121,8 @@ func hasMessageID(letter []byte) bool {
 			return false // the header's end
 		}
 		name, value, found := bytes.Cut(line, []byte(":"))
-		if found && bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte("Message-ID")) {
-			return len(bytes.TrimSpace(unfold(value, rest))) > 0
+		if found && bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte("Message-ID")) && len(bytes.TrimSpace(unfold(value, rest))) > 0 {
+			return true
 		}
 		letter = rest
 	}

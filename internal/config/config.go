@@ -41,6 +41,8 @@ type Config struct {
 	MaxInstances         string `env:"ONBEHALF_MAX_INSTANCES"`
 	// Timeout is how many seconds Cloud Run gives a request.
 	Timeout string `env:"CLOUD_RUN_TIMEOUT_SECONDS"`
+	// StorageEmulator is HOST:PORT or the URL of an emulator of Cloud Storage.
+	StorageEmulator string `env:"STORAGE_EMULATOR_HOST"`
 	// Sandbox is the base URL, on this machine, that every call to Google over
 	// HTTP goes to instead; empty is Google.
 	Sandbox string `env:"ONBEHALF_SANDBOX"`
@@ -70,7 +72,9 @@ func Load(environ []string) (Config, error) {
 	var problems []error
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		values[name] = value
+		if value != "" { // set to nothing is not set
+			values[name] = value
+		}
 		if strings.HasPrefix(name, "ONBEHALF_") && !slices.Contains(known, name) {
 			problems = append(problems, fmt.Errorf("%s: no such variable; known are %s", name, strings.Join(known, ", ")))
 		}

@@ -133,7 +133,7 @@ func (m *Minter) Token(ctx context.Context, user string, scopes ...string) (Toke
 func (m *Minter) Drop(t Token) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e := m.entries[t.key]; e != nil && e.ended && e.token.secret == t.secret {
+	if e := m.entries[t.key]; e != nil && e.ended && e.token.secret == t.secret { // the same one, by its pointer
 		m.remove(e)
 	}
 }

@@ -330,6 +330,30 @@ func TestCallersGiveUpForThemselves(t *testing.T) {
 	})
 }
 
+// One who panics while minting leaves the others to mint for themselves: no
+// empty token, and no wait without an end.
+func TestTheMintingCallerPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{took: time.Second}
+		g.sign = func(*http.Request, []byte) (int, string) {
+			if g.signs.Load() == 1 {
+				panic("in the transport")
+			}
+			return http.StatusOK, `{"signedJwt": "a.b.c"}`
+		}
+		m := minter(t, g)
+		go func() {
+			defer func() { _ = recover() }()
+			_, _ = m.Token(t.Context(), "ada@example.com", scope)
+		}()
+		synctest.Wait()
+		token, err := m.Token(t.Context(), "ada@example.com", scope)
+		if err != nil || bearer(token) != "Bearer secret-1" {
+			t.Errorf("%v, %v", token, err)
+		}
+	})
+}
+
 func TestRefusalsAreRememberedBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &google{exchange: func(*http.Request, []byte) (int, string) {
@@ -355,7 +379,7 @@ func TestRefusalsAreRememberedBriefly(t *testing.T) {
 }
 
 func TestPassingFaultsAreNotRemembered(t *testing.T) {
-	for name, status := range map[string]int{"503": 503, "429": 429, "cut": 0} {
+	for name, status := range map[string]int{"503": 503, "429": 429, "408": 408, "401": 401, "cut": 0} {
 		t.Run(name, func(t *testing.T) {
 			g := &google{}
 			g.sign = func(*http.Request, []byte) (int, string) {
@@ -387,7 +411,7 @@ func TestErrors(t *testing.T) {
 	}{
 		"sign denied":      {delegation.Sign, 403, `{"error": {"code": 403, "message": "` + "Permission 'x' denied" + `", "status": "PERMISSION_DENIED", "details": [{"@type": "t", "reason": "IAM_PERMISSION_DENIED"}]}}`, "IAM_PERMISSION_DENIED"},
 		"sign old words":   {delegation.Sign, 403, `{"error": {"code": 403, "message": "The caller does not have permission", "status": "PERMISSION_DENIED"}}`, "PERMISSION_DENIED"},
-		"sign in HTML":     {delegation.Sign, 502, `<html>` + hostile, "Bad Gateway"},
+		"sign in HTML":     {delegation.Sign, 502, `<html>` + hostile, "BadGateway"},
 		"sign empty":       {delegation.Sign, 200, `{}`, delegation.NoSignature},
 		"sign garbage":     {delegation.Sign, 200, hostile, delegation.NoAnswer},
 		"exchange refused": {delegation.Exchange, 401, `{"error": "unauthorized_client", "error_description": "` + "ya29.stolen" + `"}`, "unauthorized_client"},
@@ -444,7 +468,8 @@ func TestATokenPrintsNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %q %x %d", token, token, token, token, token, token, token), fmt.Sprintf("%+v %#v", []any{token}, map[string]any{"t": token}), log.String(), string(data)} {
+	hidden := struct{ t delegation.Token }{token} // of which fmt calls no method
+	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s", hidden, &hidden, hidden, hidden), fmt.Sprintf("%v %+v %#v %s %q %x %d", token, token, token, token, token, token, token), fmt.Sprintf("%+v %#v", []any{token}, map[string]any{"t": token}), log.String(), string(data)} {
 		if strings.Contains(text, "secret-1") || strings.Contains(text, "7365637265742d31") {
 			t.Errorf("%s", text)
 		}

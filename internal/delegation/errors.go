@@ -67,7 +67,13 @@ func (e *Error) GoString() string { return e.Error() }
 
 // definite tells whether asking again soon would get the same answer.
 func (e *Error) definite() bool {
-	return e.Status == http.StatusOK || e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests
+	switch e.Status {
+	case http.StatusUnauthorized:
+		return e.Stage == Exchange // of the other stage, the runtime's own token has ended
+	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return false
+	}
+	return e.Status == http.StatusOK && e.Code != NoAnswer || e.Status >= 400 && e.Status < 500
 }
 
 // do sends req and decodes a 200's body into answer.
@@ -115,7 +121,7 @@ func identityError(ctx context.Context, err error) error {
 // refusal reads Google's error: the token endpoint's {"error",
 // "error_description"} (RFC 6749, 5.2) or the APIs' {"error": {…}}.
 func refusal(stage Stage, res *http.Response, body []byte) *Error {
-	e := &Error{Stage: stage, Status: res.StatusCode, Code: http.StatusText(res.StatusCode)}
+	e := &Error{Stage: stage, Status: res.StatusCode, Code: word(strings.ReplaceAll(http.StatusText(res.StatusCode), " ", ""))}
 	var oauth struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`

@@ -102,7 +102,7 @@ func (m *Minter) exchange(ctx context.Context, assertion string) (Token, error) 
 		return Token{}, &Error{Stage: Exchange, Status: http.StatusOK, Code: NoAccessToken}
 	}
 	lifetime := min(time.Duration(cmp.Or(answer.ExpiresIn, unsaidLifetime)), tokenLifetime)
-	return Token{secret: answer.AccessToken, expires: asked.Add(lifetime)}, nil
+	return Token{secret: &answer.AccessToken, expires: asked.Add(lifetime)}, nil
 }
 
 // unsaidLifetime is how long a token is trusted to live where the answer does

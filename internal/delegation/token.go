@@ -13,22 +13,22 @@ import (
 // not: it leaves only by [Token.Authorize].
 type Token struct {
 	key
-	secret  string
+	secret  *string // fmt calls no method of what is in an unexported field, and prints the pointer
 	expires time.Time
 }
 
 // Authorize makes r a request of the token's user.
 func (t Token) Authorize(r *http.Request) {
-	r.Header.Set("Authorization", "Bearer "+t.secret)
+	r.Header.Set("Authorization", "Bearer "+*t.secret)
 }
 
 // Fingerprint tells tokens apart in an audit without giving any away: the
 // first 8 bytes of the secret's SHA-256.
 func (t Token) Fingerprint() string {
-	if t.secret == "" {
+	if t.secret == nil {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(t.secret))
+	sum := sha256.Sum256([]byte(*t.secret))
 	return hex.EncodeToString(sum[:8])
 }
 

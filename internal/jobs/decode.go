@@ -136,6 +136,9 @@ func join(path string, below jsontext.Pointer) string {
 			token = Quote(token)
 		}
 		path = strings.TrimPrefix(path+"."+token, ".")
+		if len(path) > maxPath {
+			return path + "…"
+		}
 	}
 	return path
 }

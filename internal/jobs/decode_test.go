@@ -91,6 +91,10 @@ var wrong = []struct{ name, job, path, says string }{
 	{"raw in lines", `{"user":"a@b.cd","action":"a.b","message":{"raw":"YWFh\nYWFh"}}`, "message.raw", "line break"},
 	{"uri of another kind", `{"user":"a@b.cd","action":"a.b","message":{"uri":"https://x/y"}}`, "message.uri", "gs://BUCKET/OBJECT is expected"},
 	{"uri without object", `{"user":"a@b.cd","action":"a.b","message":{"uri":"gs://bucket/"}}`, "message.uri", "gs://BUCKET/OBJECT is expected"},
+	{"uri of a folder", `{"user":"a@b.cd","action":"a.b","message":{"uri":"gs://bucket/.."}}`, "message.uri", "is expected"},
+	{"uri of no bucket", `{"user":"a@b.cd","action":"a.b","message":{"uri":"gs://../x"}}`, "message.uri", "is expected"},
+	{"uri with a line break", `{"user":"a@b.cd","action":"a.b","message":{"uri":"gs://bucket/a\nb"}}`, "message.uri", "is expected"},
+	{"notAfter in small letters", `{"user":"a@b.cd","action":"a.b","notAfter":"2026-11-30t00:00:00z"}`, "notAfter", "is expected"},
 	{"notAfter no time", `{"user":"a@b.cd","action":"a.b","notAfter":"tomorrow"}`, "notAfter", `is a string "tomorrow"; a time as RFC 3339`},
 	{"dryRun a string", `{"user":"a@b.cd","action":"a.b","dryRun":"true"}`, "dryRun", `is a string "true"; true or false is expected`},
 	{"labels with a number", `{"user":"a@b.cd","action":"a.b","labels":{"n":1}}`, "labels.n", "a string is expected"},
@@ -110,6 +114,15 @@ func TestDecodeRefuses(t *testing.T) {
 				t.Errorf("got  %q: %s\nwant %q: … %s …", field.Path, err, c.path, c.says)
 			}
 		})
+	}
+}
+
+// However deep and long the names in a job are, what is said of it stays short.
+func TestErrorsAreShort(t *testing.T) {
+	deep := strings.Repeat(`{"`+strings.Repeat("k", 60)+`":`, 500) + `{"a":1,"a":2}` + strings.Repeat("}", 500)
+	_, err := jobs.Decode([]byte(`{"user":"a@b.cd","action":"a.b","body":`+deep+`}`), "1")
+	if err == nil || len(err.Error()) > 1000 {
+		t.Errorf("an error of %d bytes", len(err.Error()))
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 	maxLabels     = 64
 	maxLabelKey   = 64
 	maxLabelValue = 256
+	maxPath       = 256 // of a field, in an error
 )
 
 // Job is one call, to be made once, as one user.
@@ -61,11 +62,17 @@ type Message struct {
 // Batch is the batch that made the job: the ids of its jobs are BATCH/USER.
 // It is empty for a job on its own.
 func (j Job) Batch() string {
-	i := strings.LastIndexByte(j.ID, '/')
-	if i < 0 || !strings.EqualFold(j.ID[i+1:], j.User) {
+	i := len(j.ID) - len(j.User) - 1
+	if j.User == "" || i < 0 || j.ID[i] != '/' || !strings.EqualFold(j.ID[i+1:], j.User) {
 		return ""
 	}
 	return j.ID[:i]
+}
+
+// Domain is the user's.
+func (j Job) Domain() string {
+	_, domain, _ := strings.Cut(j.User, "@")
+	return domain
 }
 
 // Expired tells whether the job has lost its point at that time.

@@ -3,7 +3,9 @@ package jobs
 import (
 	"encoding/base64"
 	"errors"
+	"regexp"
 	"strings"
+	"unicode"
 )
 
 // Letter is the letter in raw, decoded; nil where there is none.
@@ -35,10 +37,15 @@ func (m *Message) decode() error {
 
 // Object is the Cloud Storage bucket and object that uri names.
 func (m *Message) Object() (bucket, object string, err error) {
-	rest, ok := strings.CutPrefix(m.URI, "gs://")
-	bucket, object, found := strings.Cut(rest, "/")
-	if !ok || !found || bucket == "" || object == "" || len(m.URI) > 2048 || strings.ContainsAny(bucket, "?#%\\ ") {
+	parts := objectPattern.FindStringSubmatch(m.URI)
+	if parts == nil || len(parts[2]) > maxObject || parts[2] == "." || parts[2] == ".." || strings.ContainsFunc(m.URI, unicode.IsControl) {
 		return "", "", Errorf("message.uri", "is %s; gs://BUCKET/OBJECT is expected", Quote(m.URI))
 	}
-	return bucket, object, nil
+	return parts[1], parts[2], nil
 }
+
+// maxObject is the longest name of an object, in bytes, and objectPattern the
+// form of a bucket's (https://cloud.google.com/storage/docs/buckets#naming).
+const maxObject = 1024
+
+var objectPattern = regexp.MustCompile(`^gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/(.+)$`)

@@ -101,12 +101,12 @@ func (p *Policy) Allow(job jobs.Job) error {
 	if p == nil {
 		return &Refusal{
 			"noPolicy", "No policy is set, so every job is refused.",
-			"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists domains and actions, for example: domains: [" + domain(job.User) + "], actions: [" + job.Action + "].",
+			"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists domains and actions, for example: domains: [" + job.Domain() + "], actions: [" + job.Action + "].",
 		}
 	}
-	if !slices.Contains(p.Domains, domain(job.User)) {
+	if !slices.Contains(p.Domains, job.Domain()) {
 		return &Refusal{
-			"domainNotAllowed", "The policy does not list the domain " + domain(job.User) + ".",
+			"domainNotAllowed", "The policy does not list the domain " + job.Domain() + ".",
 			"If " + job.User + " may be acted for, add the domain to domains in the policy.",
 		}
 	}
@@ -125,12 +125,6 @@ func (p *Policy) Allow(job jobs.Job) error {
 		"actionNotAllowed", "The policy does not allow " + job.Action + ".",
 		"If it may be called, add it to actions in the policy.",
 	}
-}
-
-// domain is the part of an address after its only @.
-func domain(user string) string {
-	_, domain, _ := strings.Cut(user, "@")
-	return strings.ToLower(domain)
 }
 
 // Schema is the JSON Schema (draft 2020-12) of a policy file.

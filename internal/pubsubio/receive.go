@@ -9,6 +9,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
@@ -21,14 +24,16 @@ import (
 // job may be is read all the same, so that it gets its failed result.
 const maxRequest = 10<<20*4/3 + 1<<20
 
+// maxMessageID is longer than any id that Pub/Sub gives, in bytes.
+const maxMessageID = 128
+
 // messagePublished is the CloudEvents type of a Pub/Sub message.
 const messagePublished = "google.cloud.pubsub.topic.v1.messagePublished"
 
 // Message is one delivery of a Pub/Sub message.
 type Message struct {
-	ID         string
-	Data       []byte
-	Attributes map[string]string
+	ID   string
+	Data []byte
 	// Delivery counts the deliveries of this message, from 1; 0 where the
 	// subscription has no dead-letter topic and so does not count.
 	Delivery int
@@ -38,9 +43,8 @@ type Message struct {
 // Google may add to it, so unknown fields are passed over.
 type envelope struct {
 	Message *struct {
-		Data       []byte            `json:"data"`
-		Attributes map[string]string `json:"attributes"`
-		MessageID  string            `json:"messageId"`
+		Data      []byte `json:"data"`
+		MessageID string `json:"messageId"`
 		// OldMessageID is the same id in an older spelling.
 		OldMessageID string `json:"message_id"`
 	} `json:"message"`
@@ -49,8 +53,8 @@ type envelope struct {
 
 // Receive reads the message that a request brings: as a CloudEvent, binary or
 // structured, the way Eventarc delivers it, or as the plain body of a push
-// subscription. An error says what is wrong with the request; its text quotes
-// nothing of it.
+// subscription. An error says what is wrong with the request; of that it quotes
+// no more than a wrong type of event.
 func Receive(w http.ResponseWriter, r *http.Request) (Message, error) {
 	if r.Method != http.MethodPost {
 		return Message{}, errors.New("a POST is expected")
@@ -74,9 +78,9 @@ func Receive(w http.ResponseWriter, r *http.Request) (Message, error) {
 	if err := json.Unmarshal(body, &in); err != nil || in.Message == nil {
 		return Message{}, errors.New(`the body is not a Pub/Sub push request: {"message": {"data": "<base64>", "messageId": "…"}, …} is expected`)
 	}
-	msg := Message{ID: cmp.Or(in.Message.MessageID, in.Message.OldMessageID, eventID), Data: in.Message.Data, Attributes: in.Message.Attributes, Delivery: in.DeliveryAttempt}
-	if msg.ID == "" {
-		return Message{}, errors.New("the message has no messageId")
+	msg := Message{ID: cmp.Or(in.Message.MessageID, in.Message.OldMessageID, eventID), Data: in.Message.Data, Delivery: in.DeliveryAttempt}
+	if msg.ID == "" || len(msg.ID) > maxMessageID || !utf8.ValidString(msg.ID) || strings.ContainsFunc(msg.ID, unicode.IsControl) {
+		return Message{}, errors.New("the message has no messageId, or one that Pub/Sub does not give")
 	}
 	return msg, nil
 }

@@ -96,7 +96,7 @@ func (a *Actions) Prepare(job jobs.Job) (*Call, error) {
 // or a [*jobs.FieldError].
 func (c *Call) Load(ctx context.Context) (err error) {
 	if c.letter, c.done, err = c.load(ctx); err != nil {
-		return callError(err, false)
+		return loadError(err)
 	}
 	return nil
 }
@@ -107,21 +107,30 @@ func (c *Call) Close() { c.done() }
 // Do makes the call as the user whose token authorize puts on a request, and
 // gives the answer as JSON. An error is an [*Error].
 func (c *Call) Do(ctx context.Context, authorize func(*http.Request)) (jsontext.Value, error) {
-	// Until a connection is at hand nothing can have been sent.
-	var connected atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	answer, err := c.send(context.WithValue(ctx, authorizeKey{}, authorize), c.letter)
+	s := &sending{authorize: authorize}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { s.connected.Store(true) }})
+	answer, err := c.send(context.WithValue(ctx, sendingKey{}, s), c.letter)
 	if err != nil {
-		return nil, callError(err, c.once && connected.Load())
+		return nil, sendError(err, int(s.status.Load()), c.once && s.connected.Load())
 	}
 	return json.Marshal(answer)
 }
 
+// sending is one call on its way: as whom, and how far it has come.
+type sending struct {
+	authorize func(*http.Request)
+	// connected says that a connection is at hand; before, nothing can have been sent.
+	connected atomic.Bool
+	// status is that of the answer. The generated client would rather believe what
+	// the answer's body says of it.
+	status atomic.Int32
+}
+
+type sendingKey struct{}
+
 // userTransport puts the user's token on each request. It does so below the
 // generated client, whose debug log therefore never sees it.
 type userTransport struct{ next http.RoundTripper }
-
-type authorizeKey struct{}
 
 // maxWhole is the longest body, in bytes, that is gathered before it is sent,
 // and usualWhole is what most fit into.
@@ -131,7 +140,7 @@ const (
 )
 
 func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	authorize, ok := r.Context().Value(authorizeKey{}).(func(*http.Request))
+	s, ok := r.Context().Value(sendingKey{}).(*sending)
 	if !ok {
 		return nil, errors.New("actions: a request without a user") // only a mistake of ours
 	}
@@ -143,8 +152,12 @@ func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	// With it the transport would send the call again by itself, also where the
 	// other end has read all of it and only then reset the stream.
 	out.GetBody = nil
-	authorize(&out)
-	return t.next.RoundTrip(&out)
+	s.authorize(&out)
+	res, err := t.next.RoundTrip(&out)
+	if err == nil {
+		s.status.Store(int32(res.StatusCode)) //nolint:gosec // three digits
+	}
+	return res, err
 }
 
 // whole gathers the body, which the generated client hands over in pieces of

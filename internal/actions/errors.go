@@ -65,23 +65,37 @@ type objectError struct {
 func (e *objectError) Error() string { return "read the letter: " + e.err.Error() }
 func (e *objectError) Unwrap() error { return e.err }
 
-// callError reads what a call came to. sent says that the request may have
-// reached Google, and that it would not do to send it again.
-func callError(err error, sent bool) error {
+// loadError reads why what the call needs could not be had.
+func loadError(err error) error {
 	var field *jobs.FieldError
 	if errors.As(err, &field) {
 		return field
 	}
-	e := &Error{Reason: NoAnswer, Doubtful: sent}
+	e := newError(err)
 	var object *objectError
 	if errors.As(err, &object) {
 		e.Object = object.uri
 	}
+	return e
+}
+
+// sendError reads what a call came to. status is the answer's, 0 where none
+// came; sent says that the request may have reached Google, and that it would
+// not do to send it again.
+func sendError(err error, status int, sent bool) error {
+	e := newError(err)
+	e.Status = status
+	// Here, too, an answer of 200 that cannot be read leaves all open.
+	e.Doubtful = sent && unclear(status)
+	return e
+}
+
+func newError(err error) *Error {
+	e := &Error{Reason: NoAnswer}
 	var answer *googleapi.Error
 	switch {
 	case errors.As(err, &answer):
 		e.Status, e.text, e.Reason = answer.Code, answer.Message, reason(answer)
-		e.Doubtful = sent && unclear(answer.Code)
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Reason, e.err = TimedOut, err
 	default:

@@ -1,0 +1,128 @@
+package functions_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"cloud.google.com/go/auth"
+
+	"github.com/onbehalf-dev/onbehalf/functions"
+	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
+)
+
+// newExecutor tries to start with these settings, in a world with a policy.
+func newExecutor(t *testing.T, handler func(http.Handler) http.Handler, env ...string) error {
+	t.Helper()
+	world := sandbox.DefaultWorld()
+	world.Secrets = map[string][]byte{"projects/p-12345/secrets/policy/versions/1": []byte("domains: [example.com]\n")}
+	google, err := sandbox.New(world, sandbox.Options{KeyBits: 1024})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler(google))
+	t.Cleanup(server.Close)
+	cfg, err := config.Load(append([]string{"GOOGLE_CLOUD_PROJECT=p-12345", "ONBEHALF_SERVICE_ACCOUNT=" + world.Runtime, "ONBEHALF_SANDBOX=" + server.URL}, env...))
+	if err != nil {
+		return err
+	}
+	x, err := functions.New(t.Context(), cfg, functions.Options{
+		Results:     &published{},
+		Credentials: func() (*auth.Credentials, error) { return google.Credentials(world.Runtime), nil },
+	})
+	if err == nil {
+		t.Cleanup(func() { x.Close() })
+	}
+	return err
+}
+
+func straight(h http.Handler) http.Handler { return h }
+
+func TestThePolicyIsReadAtStart(t *testing.T) {
+	good, bad := filepath.Join(t.TempDir(), "good.yaml"), filepath.Join(t.TempDir(), "bad.yaml")
+	if os.WriteFile(good, []byte("domains: [example.com]"), 0o600) != nil || os.WriteFile(bad, []byte("domain: x"), 0o600) != nil {
+		t.Fatal("cannot write the policies")
+	}
+	for policy, says := range map[string]string{
+		good:                    "",
+		"sm://p-12345/policy/1": "",
+		bad:                     "ONBEHALF_POLICY: " + bad + ": not a policy",
+		"none.yaml":             "no such file",
+		"sm://p-12345/policy/2": "ONBEHALF_POLICY: sm://p-12345/policy/2",
+	} {
+		err := newExecutor(t, straight, "ONBEHALF_POLICY="+policy)
+		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: got %v, want %q", policy, err, says)
+		}
+	}
+}
+
+// A policy that was damaged on the way is not followed.
+func TestThePolicysChecksumIsVerified(t *testing.T) {
+	for name, answer := range map[string]string{
+		"wrong":   `{"name": "n", "payload": {"data": "ZG9tYWluczogW10=", "dataCrc32c": "1"}}`,
+		"missing": `{"name": "n", "payload": {"data": "ZG9tYWluczogW10="}}`,
+		"empty":   `{}`,
+	} {
+		err := newExecutor(t, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, answer)
+			})
+		}, "ONBEHALF_POLICY=sm://p-12345/policy/1")
+		if err == nil || !strings.Contains(err.Error(), "checksum") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Results of a sandbox never go to the real Pub/Sub.
+func TestASandboxNeedsAnEmulator(t *testing.T) {
+	t.Setenv("PUBSUB_EMULATOR_HOST", "")
+	cfg, err := config.Load([]string{"GOOGLE_CLOUD_PROJECT=p-12345", "ONBEHALF_SERVICE_ACCOUNT=a@p-12345.iam.gserviceaccount.com", "ONBEHALF_SANDBOX=http://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = functions.New(t.Context(), cfg, functions.Options{Credentials: func() (*auth.Credentials, error) { return auth.NewCredentials(&auth.CredentialsOptions{}), nil }})
+	if err == nil || !strings.Contains(err.Error(), "PUBSUB_EMULATOR_HOST: is not set") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A redirect is not followed: a token must not go where an answer points to.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	var visited atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { visited.Add(1) }))
+	t.Cleanup(elsewhere.Close)
+	for _, host := range []string{"/iamcredentials.googleapis.com/", "/oauth2.googleapis.com/", "/gmail.googleapis.com/", "/storage.googleapis.com/"} {
+		r := setup(t, func(cfg *config.Config, _ *functions.Options) {
+			to := cfg.Sandbox
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.URL.Path, host) {
+					http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+					return
+				}
+				http.Redirect(w, r, to+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+			}))
+			t.Cleanup(server.Close)
+			cfg.Sandbox = server.URL
+		})
+		r.deliver(t, "1", insert("j", "ada@example.com", plainLetter))
+		r.deliver(t, "2", insert("j2", "ada@example.com", "", "message", map[string]any{"uri": "gs://letters/welcome.eml"}))
+		for _, result := range r.results.all() {
+			if result.Status == jobs.Succeeded {
+				t.Errorf("%s: %+v", host, result)
+			}
+		}
+	}
+	if visited.Load() != 0 {
+		t.Error("a redirect was followed")
+	}
+}

@@ -1,0 +1,153 @@
+package actions_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"testing"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// gmail answers each request, and keeps it.
+type gmail struct {
+	status  int
+	body    string
+	err     error
+	request *http.Request
+	sent    string
+}
+
+func (g *gmail) RoundTrip(r *http.Request) (*http.Response, error) {
+	if g.status != 0 || g.err == nil {
+		if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
+			trace.GotConn(httptrace.GotConnInfo{})
+		}
+	}
+	sent, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	g.request, g.sent = r, string(sent)
+	if g.err != nil {
+		return nil, g.err
+	}
+	return &http.Response{StatusCode: g.status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(g.body)), Request: r}, nil
+}
+
+func insert(t *testing.T, g *gmail, more string) (string, error) {
+	t.Helper()
+	client := &http.Client{Transport: g, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	a, err := actions.New(t.Context(), actions.Config{HTTP: client, Own: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter := base64.RawURLEncoding.EncodeToString([]byte("Message-ID: <1@x>\r\n\r\nHello"))
+	job, err := jobs.Decode([]byte(`{"user":"ada@example.com","action":"gmail.users.messages.insert","message":{"raw":"`+letter+`"}`+more+`}`), "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	call, err := a.Prepare(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer call.Close()
+	answer, err := call.Do(t.Context(), func(r *http.Request) { r.Header.Set("Authorization", "Bearer ada") })
+	return string(answer), err
+}
+
+func TestInsert(t *testing.T) {
+	g := &gmail{status: 200, body: `{"id": "18c", "threadId": "18d", "labelIds": ["INBOX"], "snippet": "Hello", "raw": "SGVsbG8"}`}
+	answer, err := insert(t, g, `,"params":{"deleted":true,"internalDateSource":"dateHeader","userId":"Ada@example.com"},"body":{"labelIds":["INBOX"],"threadId":"18d"}`)
+	if err != nil || answer != `{"id":"18c","threadId":"18d","labelIds":["INBOX"]}` {
+		t.Errorf("%s, %v", answer, err)
+	}
+	r := g.request
+	if r.Method != http.MethodPost || r.URL.Host != "gmail.googleapis.com" || r.URL.Path != "/upload/gmail/v1/users/me/messages" {
+		t.Errorf("%s %s", r.Method, r.URL)
+	}
+	if q := r.URL.Query(); q.Get("deleted") != "true" || q.Get("internalDateSource") != "dateHeader" || q.Get("uploadType") != "multipart" {
+		t.Errorf("query %v", q)
+	}
+	if r.Header.Get("Authorization") != "Bearer ada" {
+		t.Error("not as the user")
+	}
+	for _, part := range []string{`{"labelIds":["INBOX"],"threadId":"18d"}`, "Content-Type: message/rfc822\r\n\r\nMessage-ID: <1@x>\r\n\r\nHello\r\n--"} {
+		if !strings.Contains(g.sent, part) {
+			t.Errorf("%q is not in %q", part, g.sent)
+		}
+	}
+	// In one piece; and with no way for the transport to send it again by itself.
+	if r.ContentLength != int64(len(g.sent)) || r.GetBody != nil {
+		t.Errorf("length %d of %d; GetBody %v", r.ContentLength, len(g.sent), r.GetBody != nil)
+	}
+}
+
+// What an answer leaves open, and what it does not.
+func TestDoubt(t *testing.T) {
+	for status, doubtful := range map[int]bool{
+		302: true, 307: true, 400: false, 401: false, 403: false, 404: false, 408: true, 409: false, 412: false, 429: false,
+		499: true, 500: true, 502: true, 503: true, 504: true,
+	} {
+		g := &gmail{status: status, body: `{"error": {"code": 1, "message": "m", "errors": [{"reason": "someReason"}]}}`}
+		_, err := insert(t, g, "")
+		var e *actions.Error
+		if !errors.As(err, &e) || e.Status != status || e.Doubtful != doubtful {
+			t.Errorf("HTTP %d: %#v", status, err)
+		}
+	}
+	for _, g := range []*gmail{{status: 200, body: "{"}, {status: 200, body: ""}} {
+		_, err := insert(t, g, "")
+		var e *actions.Error
+		if !errors.As(err, &e) || !e.Doubtful {
+			t.Errorf("answer %q: %v", g.body, err)
+		}
+	}
+	// Without a connection nothing was sent.
+	_, err := insert(t, &gmail{err: errors.New("no route")}, "")
+	var e *actions.Error
+	if !errors.As(err, &e) || e.Doubtful || e.Reason != actions.NoAnswer {
+		t.Errorf("no connection: %#v", err)
+	}
+	_, err = insert(t, &gmail{err: context.DeadlineExceeded}, "")
+	if !errors.As(err, &e) || e.Reason != actions.TimedOut || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("out of time: %#v", err)
+	}
+}
+
+// Both forms of Google's errors are read, and nothing of their words is in ours.
+func TestErrors(t *testing.T) {
+	const token = "ya29.a0AfH6SMBx-this-is-a-token"
+	for body, reason := range map[string]string{
+		`{"error": {"errors": [{"reason": "domainPolicy"}], "status": "PERMISSION_DENIED"}}`:      "domainPolicy",
+		`{"error": {"status": "PERMISSION_DENIED", "details": [{"reason": "SERVICE_DISABLED"}]}}`: "SERVICE_DISABLED",
+		`{"error": {"status": "PERMISSION_DENIED"}}`:                                              "PERMISSION_DENIED",
+		`{"error": {"errors": [{"reason": "` + token + `"}]}}`:                                    actions.Unreadable,
+		`<html>` + token: "Forbidden",
+		`{"error": {"message": "bad ` + token + ` and \u001b[31m", "errors": [{"reason": "invalidArgument"}]}}`: "invalidArgument",
+	} {
+		_, err := insert(t, &gmail{status: 403, body: body}, "")
+		var e *actions.Error
+		if !errors.As(err, &e) || e.Reason != reason {
+			t.Errorf("%s: %#v", body, err)
+			continue
+		}
+		for _, text := range []string{fmt.Sprintf("%v %+v %#v %s", err, err, err, err), e.Words()} {
+			if strings.Contains(text, "a0AfH6") || strings.Contains(text, "\x1b") {
+				t.Errorf("%s says %s", body, text)
+			}
+		}
+		if errors.Unwrap(err) != nil {
+			t.Errorf("%s: the answer itself can be had: %v", body, errors.Unwrap(err))
+		}
+	}
+}

@@ -27,22 +27,33 @@ func gated(t *testing.T) (*rig, *gate) {
 	t.Helper()
 	g := &gate{arrived: make(chan struct{}, 10), open: make(chan struct{})}
 	return setup(t, func(cfg *config.Config, _ *functions.Options) {
-		to, err := url.Parse(cfg.Sandbox)
-		if err != nil {
-			t.Fatal(err)
-		}
-		transport := &http.Transport{}
-		proxy := &httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before(t, cfg, func(_ http.ResponseWriter, r *http.Request) bool {
 			if strings.HasPrefix(r.URL.Path, "/gmail.googleapis.com/") {
 				g.arrived <- struct{}{}
 				<-g.open
 			}
-			proxy.ServeHTTP(w, r)
-		}))
-		t.Cleanup(func() { server.Close(); transport.CloseIdleConnections() })
-		cfg.Sandbox = server.URL
+			return false
+		})
 	}), g
+}
+
+// before puts a server before the sandbox; answers tells whether it has
+// answered the request itself.
+func before(t *testing.T, cfg *config.Config, answers func(http.ResponseWriter, *http.Request) bool) {
+	t.Helper()
+	to, err := url.Parse(cfg.Sandbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	proxy := &httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !answers(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(func() { server.Close(); transport.CloseIdleConnections() })
+	cfg.Sandbox = server.URL
 }
 
 func event(t *testing.T, ctx context.Context, job string) *http.Request { //nolint:revive // t first, as in all helpers

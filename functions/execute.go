@@ -65,7 +65,11 @@ func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) (outcome O
 	// answered Again: first here, where the job is known, then around the
 	// settling itself.
 	defer func() { x.audit(ctx, a, outcome) }()
-	defer x.recover(ctx, a, func() { outcome.Answer = Again })
+	defer x.recover(ctx, a, func() {
+		outcome = Outcome{Answer: Again, Result: jobs.NewResult(a.job)}
+		outcome.unsettled(jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "panic", Message: errPanic.Error()})
+		x.release(ctx, a)
+	})
 	func() {
 		defer x.recover(ctx, a, func() { a.err = errPanic })
 		a.response, a.err = x.attempt(ctx, a)
@@ -88,7 +92,7 @@ type attempt struct {
 	claim  *ledger.Claim // nil until the job is ours
 	scopes []string
 	token  delegation.Token
-	called bool // the call has begun, and nothing says that it did not take effect
+	called bool // the call was begun
 
 	response jsontext.Value
 	err      error
@@ -131,6 +135,12 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, err
 		return nil, err
 	}
 
+	// No call while its result could not be published: then the event comes again,
+	// perhaps to an instance that does not know of the call.
+	if last := x.unpublished.Load(); last != nil && !job.DryRun && time.Since(last.at) < unpublishedPause {
+		return nil, last
+	}
+
 	// Become the user: for just this call's scopes, without any key.
 	a.token, err = x.minter.Token(ctx, job.User, call.Scopes...)
 	if err != nil {
@@ -146,12 +156,7 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, err
 		return nil, nil
 	}
 
-	// Call: not while its result could not be published, for then the event comes
-	// again, perhaps to an instance that does not know of the call.
-	if last := x.unpublished.Load(); last != 0 && a.startedAt.Sub(time.Unix(0, last)) < unpublishedPause {
-		return nil, errUnpublished
-	}
-	// Once begun it is not broken off, for then nobody could say whether it took
+	// Call: once begun it is not broken off, for then nobody could say whether it took
 	// effect; so it is not begun for a caller who has gone, nor without the time.
 	ctx, cancel, err := uninterrupted(ctx, a.startedAt)
 	if err != nil {
@@ -203,13 +208,17 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	// The result is kept before it is published: where this fails, the event is
 	// delivered again and the same result goes out, with no second call.
 	if err := x.results.Publish(ctx, outcome.Result); err != nil {
+		problem := notPublished(err)
 		if topicAway(err) {
-			x.unpublished.Store(time.Now().UnixNano())
+			x.unpublished.Store(&unpublishedError{problem, time.Now()})
 		}
-		outcome.unsettled(notPublished(err))
+		if status.Code(err) == codes.Unauthenticated {
+			x.own.renew()
+		}
+		outcome.unsettled(problem)
 		return outcome
 	}
-	x.unpublished.Store(0)
+	x.unpublished.Store(nil)
 	return outcome
 }
 
@@ -233,13 +242,13 @@ func notPublished(err error) jobs.Error {
 	return e
 }
 
-// release gives the job back to a later attempt.
+// release gives the job back to a later attempt, if it is still held.
 func (x *Executor) release(ctx context.Context, a *attempt) {
-	if a.claim == nil {
+	if a.claim == nil || a.claim.Result != nil {
 		return
 	}
 	if err := x.ledger.Release(ctx, *a.claim); err != nil {
-		x.log.ErrorContext(ctx, "cannot release the job", "job", a.job.ID, "error", err.Error())
+		x.log.WarnContext(ctx, "cannot release the job", "job", a.job.ID, "error", err.Error())
 	}
 }
 
@@ -253,11 +262,19 @@ func (x *Executor) recover(ctx context.Context, a *attempt, then func()) {
 }
 
 var (
-	errPanic       = errors.New("panic")
-	errSettled     = errors.New("the job has its result already")
-	errUnpublished = errors.New("the call is not begun while results cannot be published")
-	errNoTime      = errors.New("the call is not begun with so little time left")
+	errPanic   = errors.New("panic")
+	errSettled = errors.New("the job has its result already")
+	errNoTime  = errors.New("the call is not begun with so little time left")
 )
+
+// unpublishedError says that a call is not begun because results cannot be
+// published.
+type unpublishedError struct {
+	problem jobs.Error
+	at      time.Time
+}
+
+func (e *unpublishedError) Error() string { return e.problem.Message }
 
 // expiredError says that a job has lost its point.
 type expiredError struct{ notAfter time.Time }

@@ -83,6 +83,9 @@ func knowStatus(a answer) knowledge {
 }
 
 func knowObject(a answer) knowledge {
+	if a.code == actions.NoRoom {
+		return knowledge{jobs.FaultQuota, Later, "Other letters take up the memory for letters from Cloud Storage; this one waits.", ""}
+	}
 	switch a.status {
 	case http.StatusNotFound:
 		return knowledge{jobs.FaultJob, Done, "The letter that message.uri names does not exist.", "Upload it."}
@@ -95,7 +98,7 @@ func knowObject(a answer) knowledge {
 var (
 	passing = knowledge{jobs.FaultGoogle, Again, "Google did not answer, or had a passing fault.", ""}
 	quota   = knowledge{jobs.FaultQuota, Later, "A rate limit or quota of Google's is spent for now.", ""}
-	expired = knowledge{jobs.FaultGoogle, Again, "Google did not accept the token any more; a new one is made.", ""}
+	expired = knowledge{jobs.FaultGoogle, Again, "Google did not accept the token any more; another one is asked for.", ""}
 )
 
 // What mends the usual faults of a set-up.

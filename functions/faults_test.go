@@ -242,6 +242,9 @@ func TestNoCallWithoutATopic(t *testing.T) {
 			t.Errorf("HTTP %d", status)
 		}
 		line := r.logs.attempts(t)[i]
+		if id != "a" && (line["fault"] != "operator" || line["called"] != false) {
+			t.Errorf("%v", line)
+		}
 		if id == "a" && (line["severity"] != "ERROR" || line["fault"] != "operator" || line["status"] != "succeeded" || !strings.Contains(fmt.Sprint(line["fix"]), "Create the topic")) {
 			t.Errorf("%v", line)
 		}

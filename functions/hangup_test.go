@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,5 +123,28 @@ func TestTheCallEndsBeforeTheDeadline(t *testing.T) {
 	}
 	if got := r.last(t); got.Status != jobs.Uncertain || got.Error.Reason != "timedOut" {
 		t.Errorf("%+v %+v", got, got.Error)
+	}
+}
+
+// A letter that is cut off on its way from Cloud Storage is not inserted.
+func TestALetterCutOffOnItsWay(t *testing.T) {
+	var whole atomic.Bool
+	r := setup(t, func(cfg *config.Config, _ *functions.Options) {
+		before(t, cfg, func(w http.ResponseWriter, r *http.Request) bool {
+			if whole.Load() || r.URL.Query().Get("alt") != "media" {
+				return false
+			}
+			w.Header().Set("Content-Length", fmt.Sprint(len(plainLetter)))
+			_, _ = io.WriteString(w, plainLetter[:20])
+			panic(http.ErrAbortHandler)
+		})
+	})
+	job := insert("j", "ada@example.com", "", "message", map[string]any{"uri": "gs://letters/welcome.eml"})
+	if status := r.deliver(t, "1", job); status != http.StatusServiceUnavailable {
+		t.Errorf("HTTP %d", status)
+	}
+	whole.Store(true)
+	if status := r.deliver(t, "1", job); status != http.StatusOK || string(r.google.Letters("ada@example.com")[0].Raw) != plainLetter {
+		t.Errorf("then HTTP %d", status)
 	}
 }

@@ -46,17 +46,23 @@ func (i *identity) Token(ctx context.Context) (*auth.Token, error) {
 	return creds.Token(ctx)
 }
 
-// renew has the next token be a new one.
+// renew has the next token be asked for anew. A metadata server may give the
+// same one again until that is about to end; then the job comes again, too.
 func (i *identity) renew() {
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	if time.Since(i.renewed) < renewPause {
+		i.mu.Unlock()
 		return
 	}
 	i.renewed = time.Now()
-	if creds, err := i.find(); err == nil {
-		i.creds = creds
+	i.mu.Unlock()
+	creds, err := i.find() // reads files, and may ask the network
+	if err != nil {
+		return
 	}
+	i.mu.Lock()
+	i.creds = creds
+	i.mu.Unlock()
 }
 
 // credentials are for clients that take no mere token.

@@ -48,8 +48,9 @@ type Outcome struct {
 	// another delivery is at the job now.
 	Replayed, Held bool
 
-	dropToken bool // the user's
-	renewOwn  bool // the runtime's own token
+	kept      *jobs.Error // the result's own, where Result.Error says why it is not out
+	dropToken bool        // the user's
+	renewOwn  bool        // the runtime's own token
 }
 
 // judge is the one switch from what came of an attempt to its outcome.
@@ -68,6 +69,7 @@ func (x *Executor) judge(a *attempt) Outcome {
 
 	var (
 		wrong   *jobs.FieldError
+		silent  *unpublishedError
 		expired *expiredError
 		refusal *policy.Refusal
 		mint    *delegation.Error
@@ -99,8 +101,8 @@ func (x *Executor) judge(a *attempt) Outcome {
 	case errors.Is(a.err, ledger.ErrHeld):
 		o.put(Later, jobs.Error{Reason: "held", Message: "Another delivery is at this job now."})
 		o.Held = true
-	case errors.Is(a.err, errUnpublished):
-		o.put(Again, jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notPublished", Message: a.err.Error()})
+	case errors.As(a.err, &silent):
+		o.put(Again, silent.problem)
 	default:
 		// The caller gave up, the ledger is away, or we panicked: nothing was done.
 		o.put(Again, jobs.Error{Reason: "interrupted", Message: a.err.Error()})
@@ -129,7 +131,9 @@ func (o *Outcome) put(answer Answer, e jobs.Error) {
 
 // unsettled has the event come again because the result is not out. What the
 // result is stays, for the audit.
-func (o *Outcome) unsettled(e jobs.Error) { o.Answer, o.Result.Error = Again, &e }
+func (o *Outcome) unsettled(e jobs.Error) {
+	o.Answer, o.Result.Error, o.kept = Again, &e, o.Result.Error
+}
 
 // blame says who must act on an answer of Google's, and whether to try again.
 func (o *Outcome) blame(n names, a answer) {
@@ -178,6 +182,9 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 	if e := r.Error; e != nil {
 		attrs = append(attrs, slog.String("stage", string(e.Stage)), slog.String("fault", string(e.Fault)),
 			slog.Int("code", e.Code), slog.String("reason", e.Reason), slog.String("error", e.Message), slog.String("fix", e.Fix))
+	}
+	if o.kept != nil {
+		attrs = append(attrs, slog.Group("result", slog.String("stage", string(o.kept.Stage)), slog.String("fault", string(o.kept.Fault)), slog.String("reason", o.kept.Reason)))
 	}
 	if a.executionID != "" {
 		attrs = append(attrs, slog.Group("logging.googleapis.com/labels", slog.String("execution_id", a.executionID)))

@@ -19,7 +19,7 @@ func transport(sandbox string) http.RoundTripper {
 		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		ForceAttemptHTTP2: true,
 		// A connection may die while the function's CPU is stopped. Without a ping
-		// every call on it would hang, and end in doubt.
+		// every later call on it would hang, too, and end in doubt.
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,

@@ -34,9 +34,9 @@ type Executor struct {
 	actions *actions.Actions
 	results Results
 	panics  atomic.Int64
-	// unpublished is when a result could last not be published, in Unix
-	// nanoseconds; 0 once one could.
-	unpublished atomic.Int64
+	// unpublished is why and when a result could last not be published; nil once
+	// one could.
+	unpublished atomic.Pointer[unpublishedError]
 	close       []func() error
 }
 

@@ -186,16 +186,15 @@ type runner struct {
 }
 
 // run does the jobs in, concurrency at a time, until they end, or ctx does, or
-// a fault stops them. What has begun is finished.
+// a fault stops them. A call that was begun is finished.
 func (r *runner) run(ctx context.Context, in io.Reader, name string, concurrency int) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	messages := make(chan pubsubio.Message)
-	go func() { // which a terminal or a pipe may hold up for good
+	var unreadable error // set before messages is closed
+	go func() {          // which a terminal or a pipe may hold up for good
 		defer close(messages)
-		if err := scan(ctx, in, name, messages); err != nil {
-			stop(err)
-		}
+		unreadable = scan(ctx, in, name, messages)
 	}()
 	var group sync.WaitGroup
 	for range concurrency {
@@ -206,7 +205,10 @@ func (r *runner) run(ctx context.Context, in io.Reader, name string, concurrency
 		})
 	}
 	group.Wait()
-	return context.Cause(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return unreadable // for without a cause the workers saw messages closed
 }
 
 // work does one job after another, until there is none or ctx ends.
@@ -265,8 +267,9 @@ func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
 		switch {
 		case outcome.Answer == functions.Done:
 			return r.write(outcome)
-		case outcome.Held: // by another line with the same id, whose result this will be
+		case outcome.Held: // by another line with the same id
 			try--
+			wait = firstWait
 		case try >= maxTries:
 			return r.write(givenUp(outcome))
 		}
@@ -284,6 +287,9 @@ func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
 
 // givenUp makes a failed result of why a job was put off to the last.
 func givenUp(o functions.Outcome) functions.Outcome {
+	if o.Result.Status != "" || o.Result.Error == nil { // it has its result; only that was not out yet
+		return o
+	}
 	o.Result.Status = jobs.Failed
 	e := *o.Result.Error
 	e.Stage, e.Fault = cmp.Or(e.Stage, jobs.StageSettle), cmp.Or(e.Fault, jobs.FaultGoogle)
@@ -329,6 +335,9 @@ func (r *runner) summary() string {
 	if r.repeated > 0 {
 		s += fmt.Sprintf(" (%d had the id of an earlier job, and that one's result)", r.repeated)
 	}
+	if r.unfinished > 0 {
+		s += fmt.Sprintf("; %d were begun and have no result", r.unfinished)
+	}
 	return s
 }
 
@@ -339,7 +348,7 @@ func (r *runner) exit(ctx context.Context, err error) error {
 		e := r.stopped.Error
 		return &exitError{exitStopped, fmt.Errorf("stopped at job %s: %s\n%s", r.stopped.Job, e.Message, e.Fix)}
 	case ctx.Err() != nil:
-		return &exitError{exitInterrupted, fmt.Errorf("interrupted; of the jobs that had begun %d have no result, and did nothing", r.unfinished)}
+		return &exitError{exitInterrupted, errors.New("interrupted")}
 	case err != nil:
 		return err
 	case r.failed > 0:

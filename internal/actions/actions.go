@@ -141,13 +141,13 @@ const (
 
 func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	s, ok := r.Context().Value(sendingKey{}).(*sending)
-	if !ok {
-		return nil, errors.New("actions: a request without a user") // only a mistake of ours
+	if !ok { // only by a mistake of ours
+		return nil, errors.Join(errors.New("actions: a request without a user"), closeBody(r))
 	}
 	out := *r // a RoundTripper may not change the request that it is given
 	out.Header = r.Header.Clone()
 	if err := whole(&out); err != nil {
-		return nil, err
+		return nil, errors.Join(err, closeBody(r))
 	}
 	// With it the transport would send the call again by itself, also where the
 	// other end has read all of it and only then reset the stream.
@@ -158,6 +158,14 @@ func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		s.status.Store(int32(res.StatusCode)) //nolint:gosec // three digits
 	}
 	return res, err
+}
+
+// closeBody does what a RoundTripper must, also where it sends nothing.
+func closeBody(r *http.Request) error {
+	if r.Body == nil {
+		return nil
+	}
+	return r.Body.Close()
 }
 
 // whole gathers the body, which the generated client hands over in pieces of

@@ -18,6 +18,7 @@ import (
 const (
 	NoAnswer   = "noAnswer"   // the connection failed, or the answer could not be read
 	TimedOut   = "timedOut"   // no answer came in time
+	NoRoom     = "noRoom"     // other letters from Cloud Storage take up the memory for them
 	Unreadable = "unreadable" // a reason that does not have the form of one
 )
 
@@ -55,6 +56,8 @@ func (e *Error) Unwrap() error { return e.err }
 func (e *Error) Says(words string) bool {
 	return strings.Contains(strings.ToLower(e.text), strings.ToLower(words))
 }
+
+var errNoRoom = errors.New("no room for the letter in time")
 
 // objectError is a failure to read the letter from Cloud Storage.
 type objectError struct {
@@ -96,6 +99,8 @@ func newError(err error) *Error {
 	switch {
 	case errors.As(err, &answer):
 		e.Status, e.text, e.Reason = answer.Code, answer.Message, reason(answer)
+	case errors.Is(err, errNoRoom):
+		e.Reason, e.err = NoRoom, err
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Reason, e.err = TimedOut, err
 	default:

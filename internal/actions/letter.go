@@ -5,9 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
 	"strings"
+
+	"google.golang.org/api/storage/v1"
 
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
@@ -54,31 +55,43 @@ func (a *Actions) read(ctx context.Context, m *jobs.Message) (letter []byte, don
 	if err != nil {
 		return nil, nil, err
 	}
-	res, err := a.storage.Objects.Get(bucket, object).Context(ctx).Download()
+	about, err := a.storage.Objects.Get(bucket, object).Context(ctx).Do()
 	if err != nil {
 		return nil, nil, &objectError{uri: m.URI, err: err}
 	}
-	defer res.Body.Close()
-	size := res.ContentLength
-	if size < 0 || size > maxLetter { // not said, or too long in any case
-		size = maxLetter
+	switch {
+	case about.Size > maxLetter:
+		return nil, nil, jobs.Errorf("message.uri", "names a letter of %d bytes; at most %d are accepted", about.Size, maxLetter)
+	case about.ContentEncoding != "":
+		return nil, nil, jobs.Errorf("message.uri", "names an object with Content-Encoding %s; store the letter as it is", jobs.Quote(about.ContentEncoding))
 	}
+	size := int64(about.Size)
 	room := 2 * size // for the copy that gets a Message-ID, too
 	if err := a.room.Acquire(ctx, room); err != nil {
+		return nil, nil, &objectError{uri: m.URI, err: errNoRoom}
+	}
+	if letter, err = a.download(ctx, bucket, about, size); err != nil {
+		a.room.Release(room)
 		return nil, nil, &objectError{uri: m.URI, err: err}
 	}
-	letter = make([]byte, size+1) // one more, to see that it ends
-	n, err := io.ReadFull(res.Body, letter)
-	switch {
-	case err == nil:
-		err = jobs.Errorf("message.uri", "names a letter of more than %d bytes, which is as much as is accepted", size)
-	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
-		return letter[:n], func() { a.room.Release(room) }, nil
-	default:
-		err = &objectError{uri: m.URI, err: err}
+	return letter, func() { a.room.Release(room) }, nil
+}
+
+// download reads the very object that about tells of, whole.
+func (a *Actions) download(ctx context.Context, bucket string, about *storage.Object, size int64) ([]byte, error) {
+	res, err := a.storage.Objects.Get(bucket, about.Name).Generation(about.Generation).Context(ctx).Download()
+	if err != nil {
+		return nil, err
 	}
-	a.room.Release(room)
-	return nil, nil, err
+	defer res.Body.Close()
+	b := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead)) // with which it need not grow
+	if _, err := b.ReadFrom(io.LimitReader(res.Body, size+1)); err != nil {
+		return nil, err
+	}
+	if int64(b.Len()) != size {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return b.Bytes(), nil
 }
 
 // messageID derives a Message-ID from the job's id, so that every attempt of

@@ -211,7 +211,8 @@ func TestLegalAnswersOfOtherForms(t *testing.T) {
 	for answer, lives := range map[string]time.Duration{
 		`{"access_token": "s", "token_type": "bearer", "expires_in": "3599"}`:          time.Hour - time.Second,
 		`{"access_token": "s", "token_type": "BEARER", "expires_in": 3599.0, "x": {}}`: time.Hour - time.Second,
-		`{"access_token": "s", "expires_in": 90000}`:                                   time.Hour,
+		`{"access_token": "s", "expires_in": 1e12}`:                                    time.Hour,
+		`{"access_token": "s", "expires_in": null}`:                                    10 * time.Minute,
 		`{"access_token": "s", "token_type": "Bearer"}`:                                10 * time.Minute,
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -420,6 +421,7 @@ func TestErrors(t *testing.T) {
 		"exchange empty":   {delegation.Exchange, 200, `{"access_token": "", "token_type": "Bearer", "expires_in": 3599}`, delegation.NoAccessToken},
 		"exchange mac":     {delegation.Exchange, 200, `{"access_token": "stolen", "token_type": "mac", "expires_in": 3599}`, delegation.NoAccessToken},
 		"exchange expired": {delegation.Exchange, 200, `{"access_token": "stolen", "token_type": "Bearer", "expires_in": 0}`, delegation.NoAnswer},
+		"exchange NaN":     {delegation.Exchange, 200, `{"access_token": "stolen", "expires_in": "NaN"}`, delegation.NoAnswer},
 		"exchange garbage": {delegation.Exchange, 200, hostile, delegation.NoAnswer},
 		"exchange huge":    {delegation.Exchange, 200, `{"x": "` + strings.Repeat("stolen", 300_000) + `"}`, delegation.NoAnswer},
 		"exchange cut":     {delegation.Exchange, 0, "", delegation.NoAnswer},

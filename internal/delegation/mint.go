@@ -114,10 +114,13 @@ type seconds time.Duration
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (s *seconds) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil // as if it were not there
+	}
 	n, err := strconv.ParseFloat(strings.Trim(string(data), `"`), 64)
-	if err != nil || n <= 0 || n > 1e6 {
+	if err != nil || !(n > 0) { // nor is NaN
 		return errors.New("no number of seconds")
 	}
-	*s = seconds(n * float64(time.Second))
+	*s = seconds(min(n, tokenLifetime.Seconds()) * float64(time.Second))
 	return nil
 }

@@ -68,7 +68,9 @@ func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) (outcome O
 	defer x.recover(ctx, a, func() {
 		outcome = Outcome{Answer: Again, Result: jobs.NewResult(a.job)}
 		outcome.unsettled(jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "panic", Message: errPanic.Error()})
-		x.release(ctx, a)
+		if !a.called { // otherwise better held for good than done again
+			x.release(ctx, a)
+		}
 	})
 	func() {
 		defer x.recover(ctx, a, func() { a.err = errPanic })

@@ -19,14 +19,12 @@ type answer struct {
 	object bool   // the letter could not be read from Cloud Storage
 }
 
-func answerOf(err error) answer {
-	switch err := err.(type) { //nolint:errorlint // both callers have unwrapped it
-	case *delegation.Error:
-		return answer{stage: jobs.Stage(err.Stage), status: err.Status, code: err.Code, says: err.Says}
-	case *actions.Error:
-		return answer{stage: jobs.StageCall, status: err.Status, code: err.Reason, says: err.Says, words: err.Words(), object: err.Object != ""}
-	}
-	return answer{}
+func mintAnswer(e *delegation.Error) answer {
+	return answer{stage: jobs.Stage(e.Stage), status: e.Status, code: e.Code, says: e.Says}
+}
+
+func callAnswer(e *actions.Error) answer {
+	return answer{stage: jobs.StageCall, status: e.Status, code: e.Reason, says: e.Says, words: e.Words(), object: e.Loading}
 }
 
 // knowledge is what an answer means.

@@ -2,8 +2,6 @@ package functions
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,7 +10,8 @@ import (
 
 	"cloud.google.com/go/auth"
 	"cloud.google.com/go/auth/credentials"
-	"cloud.google.com/go/compute/metadata"
+	"cloud.google.com/go/auth/oauth2adapt"
+	"golang.org/x/oauth2/google"
 )
 
 // cloudPlatform is the scope that the runtime's own token needs to sign, to
@@ -97,23 +96,6 @@ func findDefault(client *http.Client) func() (*auth.Credentials, error) {
 
 // fromMetadata finds the identity that a metadata server gives, and no other.
 func fromMetadata() (*auth.Credentials, error) {
-	provider := auth.NewCachedTokenProvider(metadataTokens{}, &auth.CachedTokenProviderOptions{DisableAsyncRefresh: true})
-	return auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: provider}), nil
-}
-
-type metadataTokens struct{}
-
-func (metadataTokens) Token(ctx context.Context) (*auth.Token, error) {
-	answer, err := metadata.GetWithContext(ctx, "instance/service-accounts/default/token")
-	if err != nil {
-		return nil, err
-	}
-	var token struct {
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"`
-	}
-	if err := json.Unmarshal([]byte(answer), &token); err != nil || token.AccessToken == "" {
-		return nil, errors.New("the metadata server gave no token")
-	}
-	return &auth.Token{Value: token.AccessToken, Expiry: time.Now().Add(time.Duration(token.ExpiresIn) * time.Second)}, nil
+	tokens := oauth2adapt.TokenProviderFromTokenSource(google.ComputeTokenSource("", cloudPlatform))
+	return auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: tokens}), nil
 }

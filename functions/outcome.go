@@ -87,15 +87,15 @@ func (x *Executor) judge(a *attempt) Outcome {
 	case errors.As(a.err, &refusal):
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
 	case errors.As(a.err, &mint):
-		o.blame(x.names(a), answerOf(mint))
+		o.blame(x.names(a), mintAnswer(mint))
 		o.renewOwn = mint.Stage == delegation.Sign && mint.Status == http.StatusUnauthorized
 	case errors.As(a.err, &call) && call.Doubtful:
 		o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
-		o.blame(x.names(a), answerOf(call))
+		o.blame(x.names(a), callAnswer(call))
 		// A token that an API refuses is of no use to the next job either.
 		refused := call.Status == http.StatusUnauthorized
-		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
+		o.renewOwn, o.dropToken = refused && call.Loading, refused && !call.Loading
 	case a.called: // a panic, or an answer that we could not write down
 		o.doubt(jobs.Error{Reason: "unclear"})
 	case errors.Is(a.err, ledger.ErrHeld):

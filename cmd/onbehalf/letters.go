@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/mail"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -33,20 +35,26 @@ func demoLetters() ([]letter, error) {
 		if err != nil {
 			return nil, err
 		}
-		letters = append(letters, letter{name: strings.TrimSuffix(path.Base(file), ".eml"), user: recipient(raw), raw: raw})
+		user, err := recipient(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		letters = append(letters, letter{name: strings.TrimSuffix(path.Base(file), ".eml"), user: user, raw: raw})
 	}
 	return append(letters, letter{name: "a-few-megabytes", user: "grace@example.com", raw: longLetter(3 << 20), object: true}), nil
 }
 
-// recipient finds the address in the letter's To.
-func recipient(raw []byte) string {
-	_, rest, _ := bytes.Cut(raw, []byte("\nTo: "))
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	to := strings.TrimSpace(string(line))
-	if _, address, ok := strings.Cut(to, "<"); ok {
-		to = strings.TrimSuffix(address, ">")
+// recipient is the address in the letter's To.
+func recipient(raw []byte) (string, error) {
+	m, err := mail.ReadMessage(bytes.NewReader(raw))
+	if err != nil {
+		return "", err
 	}
-	return to
+	to, err := m.Header.AddressList("To")
+	if err != nil {
+		return "", err
+	}
+	return to[0].Address, nil
 }
 
 // longLetter makes a letter with an attachment of that many bytes, always the same.
@@ -57,20 +65,8 @@ func longLetter(size int) []byte {
 	b.WriteString("From: Archive <archive@example.com>\r\nTo: grace@example.com\r\nSubject: The scans\r\n" +
 		"Date: Fri, 13 Nov 2026 10:00:00 +0000\r\nMessage-ID: <a-few-megabytes@example.com>\r\nMIME-Version: 1.0\r\n" +
 		"Content-Type: application/octet-stream; name=\"scans.zip\"\r\nContent-Transfer-Encoding: base64\r\n\r\n")
-	for line := range chunks(base64.StdEncoding.EncodeToString(attachment), 76) {
+	for line := range slices.Chunk([]byte(base64.StdEncoding.EncodeToString(attachment)), 76) {
 		fmt.Fprintf(&b, "%s\r\n", line)
 	}
 	return b.Bytes()
-}
-
-func chunks(s string, size int) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for len(s) > 0 {
-			n := min(size, len(s))
-			if !yield(s[:n]) {
-				return
-			}
-			s = s[n:]
-		}
-	}
 }

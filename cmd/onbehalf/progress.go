@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/cwriter"
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
@@ -31,18 +32,13 @@ const plainEvery = 1000
 
 func newProgress(w io.Writer, total int) *progress {
 	p := &progress{w: w, total: total, count: make(map[jobs.Status]int)}
-	if f, ok := w.(*os.File); ok && isTerminal(f) {
+	if f, ok := w.(*os.File); ok && cwriter.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(int64(total),
 			mpb.PrependDecorators(decor.CountersNoUnit("%d / %d jobs ")),
 			mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s "), decor.Any(func(decor.Statistics) string { return p.counts() })))
 	}
 	return p
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
 // add counts a job that has its result.

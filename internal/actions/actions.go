@@ -179,7 +179,10 @@ func whole(r *http.Request) error {
 	n, err := io.CopyN(&b, r.Body, maxWhole)
 	switch {
 	case err == nil:
-		r.Body = readCloser{io.MultiReader(&b, r.Body), r.Body}
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(&b, r.Body), r.Body}
 		return nil
 	case !errors.Is(err, io.EOF):
 		return err
@@ -189,9 +192,4 @@ func whole(r *http.Request) error {
 	}
 	r.ContentLength, r.Body = n, io.NopCloser(&b)
 	return nil
-}
-
-type readCloser struct {
-	io.Reader
-	io.Closer
 }

@@ -31,9 +31,9 @@ type Error struct {
 	Reason string
 	// Doubtful says that the call may have taken effect all the same.
 	Doubtful bool
-	// Object is the gs:// address of the letter, where reading that was what
-	// failed; the call itself was not made then.
-	Object string
+	// Loading says that what the call needs could not be had; the call itself was
+	// not made then.
+	Loading bool
 
 	text string // Google's message: to recognise it by; shown as Words has it
 	err  error
@@ -59,15 +59,6 @@ func (e *Error) Says(words string) bool {
 
 var errNoRoom = errors.New("no room for the letter in time")
 
-// objectError is a failure to read the letter from Cloud Storage.
-type objectError struct {
-	uri string
-	err error
-}
-
-func (e *objectError) Error() string { return "read the letter: " + e.err.Error() }
-func (e *objectError) Unwrap() error { return e.err }
-
 // loadError reads why what the call needs could not be had.
 func loadError(err error) error {
 	var field *jobs.FieldError
@@ -75,10 +66,7 @@ func loadError(err error) error {
 		return field
 	}
 	e := newError(err)
-	var object *objectError
-	if errors.As(err, &object) {
-		e.Object = object.uri
-	}
+	e.Loading = true
 	return e
 }
 

@@ -57,7 +57,7 @@ func (a *Actions) read(ctx context.Context, m *jobs.Message) (letter []byte, don
 	}
 	about, err := a.storage.Objects.Get(bucket, object).Context(ctx).Do()
 	if err != nil {
-		return nil, nil, &objectError{uri: m.URI, err: err}
+		return nil, nil, err
 	}
 	switch {
 	case about.Size > maxLetter:
@@ -68,11 +68,11 @@ func (a *Actions) read(ctx context.Context, m *jobs.Message) (letter []byte, don
 	size := int64(about.Size)
 	room := 2 * size // for the copy that gets a Message-ID, too
 	if err := a.room.Acquire(ctx, room); err != nil {
-		return nil, nil, &objectError{uri: m.URI, err: errNoRoom}
+		return nil, nil, errNoRoom
 	}
 	if letter, err = a.download(ctx, bucket, about, size); err != nil {
 		a.room.Release(room)
-		return nil, nil, &objectError{uri: m.URI, err: err}
+		return nil, nil, err
 	}
 	return letter, func() { a.room.Release(room) }, nil
 }

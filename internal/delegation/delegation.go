@@ -7,6 +7,7 @@
 package delegation
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"net/http"
@@ -56,9 +57,8 @@ type Minter struct {
 	cfg Config
 
 	mu      sync.Mutex
-	entries map[key]*entry
-	// newest and oldest end the list of entries in the order of their last use.
-	newest, oldest *entry
+	entries map[key]*list.Element // of recent
+	recent  *list.List            // of *entry, the one used last in front
 }
 
 // key names a token. The scopes are sorted, so that their order does not matter.
@@ -68,10 +68,7 @@ type key struct{ user, scopes string }
 type entry struct {
 	key
 	*flight
-	ended   bool      // the flight has
-	expires time.Time // when what came of it stops being handed out
-
-	newer, older *entry
+	expires time.Time // when what came of the flight stops being handed out
 }
 
 // flight is one mint, which all who ask meanwhile share.
@@ -81,6 +78,16 @@ type flight struct {
 	err   error
 	// void says that the one who minted gave up, which says nothing to the others.
 	void bool
+}
+
+// ended tells whether the mint is over.
+func (f *flight) ended() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // New makes a minter. It makes no call.
@@ -96,7 +103,7 @@ func New(cfg Config) (*Minter, error) {
 	if cfg.MaxEntries == 0 {
 		cfg.MaxEntries = DefaultMaxEntries
 	}
-	return &Minter{cfg: cfg, entries: make(map[key]*entry)}, nil
+	return &Minter{cfg: cfg, entries: make(map[key]*list.Element), recent: list.New()}, nil
 }
 
 // ServiceAccount is the e-mail address of the account that signs.
@@ -133,7 +140,7 @@ func (m *Minter) Token(ctx context.Context, user string, scopes ...string) (Toke
 func (m *Minter) Drop(t Token) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e := m.entries[t.key]; e != nil && e.ended && e.token.secret == t.secret { // the same one, by its pointer
+	if e := m.entry(t.key); e != nil && e.ended() && e.token.secret == t.secret { // the same one, by its pointer
 		m.remove(e)
 	}
 }
@@ -143,19 +150,19 @@ func (m *Minter) Drop(t Token) {
 func (m *Minter) look(k key) (*entry, *flight) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := m.entries[k]
+	e := m.entry(k)
 	switch {
 	case e == nil:
 		e = &entry{key: k}
-		m.add(e)
-	case !e.ended:
+		m.entries[k] = m.recent.PushFront(e)
+	case !e.ended():
 		return nil, e.flight
 	case time.Now().Before(e.expires):
-		m.unlink(e)
-		m.link(e)
+		m.recent.MoveToFront(m.entries[k])
 		return nil, e.flight
 	}
-	e.flight, e.ended = &flight{done: make(chan struct{}), void: true}, false
+	e.flight = &flight{done: make(chan struct{}), void: true}
+	m.evict()
 	return e, nil
 }
 
@@ -165,8 +172,9 @@ func (m *Minter) lead(ctx context.Context, e *entry) (Token, error) {
 	defer func() { // also where the mint panics
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		e.ended, e.expires = true, time.Now().Add(memory(f))
-		if !time.Now().Before(e.expires) {
+		kept := memory(f)
+		e.expires = time.Now().Add(kept)
+		if kept <= 0 {
 			m.remove(e)
 		}
 		close(f.done)
@@ -190,47 +198,29 @@ func memory(f *flight) time.Duration {
 	return 0
 }
 
-// add takes e in, and for it lets go of the entry that was unused longest.
-func (m *Minter) add(e *entry) {
-	m.entries[e.key] = e
-	m.link(e)
-	for old := m.oldest; len(m.entries) > m.cfg.MaxEntries && old != nil; {
-		next := old.newer
-		if old.ended && old != e {
-			m.remove(old)
+func (m *Minter) entry(k key) *entry {
+	if element := m.entries[k]; element != nil {
+		return element.Value.(*entry) //nolint:errcheck,forcetypeassert // only those go in
+	}
+	return nil
+}
+
+// evict lets go of what was unused longest and is not being minted, until the
+// rest fits.
+func (m *Minter) evict() {
+	for element := m.recent.Back(); element != nil && m.recent.Len() > m.cfg.MaxEntries; {
+		e, newer := element.Value.(*entry), element.Prev() //nolint:errcheck,forcetypeassert // only those go in
+		if e.ended() {
+			m.remove(e)
 		}
-		old = next
+		element = newer
 	}
 }
 
 // remove lets go of e, unless another entry has taken its place.
 func (m *Minter) remove(e *entry) {
-	if m.entries[e.key] == e {
+	if element := m.entries[e.key]; element != nil && element.Value == e {
 		delete(m.entries, e.key)
-		m.unlink(e)
+		m.recent.Remove(element)
 	}
-}
-
-func (m *Minter) link(e *entry) {
-	e.older = m.newest
-	if m.newest != nil {
-		m.newest.newer = e
-	} else {
-		m.oldest = e
-	}
-	m.newest = e
-}
-
-func (m *Minter) unlink(e *entry) {
-	if e.newer != nil {
-		e.newer.older = e.older
-	} else {
-		m.newest = e.older
-	}
-	if e.older != nil {
-		e.older.newer = e.newer
-	} else {
-		m.oldest = e.newer
-	}
-	e.newer, e.older = nil, nil
 }

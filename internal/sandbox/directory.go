@@ -141,8 +141,7 @@ func (c *call) listUsers() reply {
 func (c *call) scopeOfList() ([]*person, *reply) {
 	refuse := func(a reply) ([]*person, *reply) { return nil, &a }
 	if by := c.query.Get("orderBy"); by != "" && by != "email" {
-		c.log.Error("sandbox: not implemented", "call", c.route.name, "orderBy", by)
-		return refuse(refuseRPC(http.StatusNotImplemented, "sandbox: not implemented: orderBy="+by))
+		return refuse(c.notImplemented("orderBy=" + by))
 	}
 	customer, domain := c.query.Get("customer"), strings.ToLower(c.query.Get("domain"))
 	switch {

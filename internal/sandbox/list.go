@@ -31,8 +31,7 @@ func (c *call) listMessages(box *mailbox) reply {
 	}
 	q, err := parseQuery(c.query.Get("q"))
 	if err != nil {
-		c.log.Error("sandbox: not implemented", "call", c.route.name, "error", err)
-		return refuseRPC(http.StatusNotImplemented, "sandbox: not implemented: "+err.Error())
+		return c.notImplemented(err.Error())
 	}
 	wanted := c.query["labelIds"]
 	found, bad := box.search(q, wanted, everywhere)

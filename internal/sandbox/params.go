@@ -26,8 +26,7 @@ func (c *call) checkParams() *reply {
 		return nil
 	}
 	if alt := c.query.Get("alt"); alt != "" && alt != "json" {
-		a := refuseRPC(http.StatusNotImplemented, "sandbox: not implemented: alt="+alt+" on "+c.route.name)
-		c.log.Error("sandbox: not implemented", "call", c.route.name, "alt", alt)
+		a := c.notImplemented("alt=" + alt)
 		return &a
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.query)) {

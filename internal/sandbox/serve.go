@@ -69,6 +69,12 @@ func (c *call) isGoogle() bool {
 	return strings.Contains(host, ".")
 }
 
+// notImplemented is as loud where a call is known, and a part of it is not.
+func (c *call) notImplemented(part string) reply {
+	c.log.Error("sandbox: not implemented", "call", c.route.name, "part", part)
+	return refuseRPC(http.StatusNotImplemented, "sandbox: not implemented: "+part+" of "+c.route.name)
+}
+
 // unknown is loud: what the sandbox does not know it must not seem to do.
 func (s *Server) unknown(r *http.Request) reply {
 	host, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")

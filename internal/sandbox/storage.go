@@ -145,8 +145,7 @@ func (o *object) resource() map[string]string {
 // putObject takes simple uploads; the others are refused loudly.
 func (c *call) putObject() reply {
 	if kind := c.query.Get("uploadType"); kind != "media" {
-		c.log.Error("sandbox: not implemented", "call", c.route.name, "uploadType", kind)
-		return refuseRPC(http.StatusNotImplemented, "sandbox: not implemented: uploadType="+kind+" of Cloud Storage")
+		return c.notImplemented("uploadType=" + kind)
 	}
 	name := c.query.Get("name")
 	if name == "" {

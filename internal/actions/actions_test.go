@@ -41,7 +41,7 @@ func (g *gmail) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: g.status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(g.body)), Request: r}, nil
 }
 
-func insert(t *testing.T, g *gmail, more string) (string, error) {
+func insert(t *testing.T, g http.RoundTripper, more string) (string, error) {
 	t.Helper()
 	client := &http.Client{Transport: g, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	a, err := actions.New(t.Context(), actions.Config{HTTP: client, Own: client})

@@ -1,6 +1,7 @@
 package functions_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -121,6 +122,33 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		}
 		if redirected.Swap(0) == 0 || visited.Swap(0) != 0 {
 			t.Errorf("%s: a redirect was followed, or none was given", host)
+		}
+	}
+}
+
+// STORAGE_EMULATOR_HOST keeps its meaning: letters are read there, and it is
+// shown no token.
+func TestLettersFromAStorageEmulator(t *testing.T) {
+	emulator := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/storage/v1/b/letters/o/welcome.eml" || r.Header.Get("Authorization") != "" {
+			t.Errorf("%s, authorization %t", r.URL, r.Header.Get("Authorization") != "")
+		}
+		if r.URL.Query().Get("alt") == "media" {
+			_, _ = io.WriteString(w, plainLetter)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"name": "welcome.eml", "generation": "7", "size": "%d"}`, len(plainLetter))
+	}))
+	t.Cleanup(emulator.Close)
+	for _, host := range []string{emulator.URL, strings.TrimPrefix(emulator.URL, "http://")} {
+		r := setup(t, func(cfg *config.Config, _ *functions.Options) { cfg.StorageEmulator = host })
+		r.deliver(t, "1", insert("j", "ada@example.com", "", "message", map[string]any{"uri": "gs://letters/welcome.eml"}))
+		if letters := r.google.Letters("ada@example.com"); len(letters) != 1 || string(letters[0].Raw) != plainLetter {
+			t.Errorf("%s: the mailbox holds %+v\n%s", host, letters, r.logs)
+		}
+		if n := r.google.Calls()["storage.objects.get"]; n != 0 {
+			t.Errorf("%s: Cloud Storage itself was asked", host)
 		}
 	}
 }

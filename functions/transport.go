@@ -39,13 +39,18 @@ func transport(sandbox string) http.RoundTripper {
 	return sandboxTransport{base, shared}
 }
 
-// sandboxTransport sends a call to https://HOST/PATH to BASE/HOST/PATH.
+// sandboxTransport sends a call to https://HOST/PATH to BASE/HOST/PATH. What is
+// asked by plain http is not Google: an emulator that the settings name, or the
+// sandbox itself.
 type sandboxTransport struct {
 	base *url.URL
 	next http.RoundTripper
 }
 
 func (t sandboxTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" {
+		return t.next.RoundTrip(r)
+	}
 	out, to := *r, *r.URL // a RoundTripper may not change the request that it is given
 	to.Scheme, to.Host = t.base.Scheme, t.base.Host
 	to.Path = t.base.Path + "/" + r.URL.Host + r.URL.Path

@@ -43,7 +43,9 @@ var arrows = []arrow{
 	{"functions", []string{"internal/*"}, "is the only package that knows everyone, but is deployed, so it must do without the sandbox"},
 	{"cmd/onbehalf", []string{"functions", "internal/*", "internal/sandbox"}, "is thin: every command calls the packages below, and none of them knows of it"},
 
-	{"internal/actions", []string{"internal/jobs"}, "turns a job into one call; who makes the call, with which token, is not its business"},
+	{"internal/actions", []string{"internal/jobs", "internal/actions/discovery"}, "turns a job into one call; who makes the call, with which token, is not its business"},
+	{"internal/actions/discovery", nil, "has the facts that Google states; what is made of them is others' business"},
+	{"internal/actions/discovery/gen", nil, "writes the facts of the package above, and must run while those are broken"},
 	{"internal/batch", []string{"internal/jobs"}, "makes jobs out of users; it acts as nobody"},
 	{"internal/ledger", []string{"internal/jobs"}, "keeps jobs and results; it needs to know nothing of what they do"},
 	{"internal/mailbox", []string{"internal/jobs"}, "makes jobs out of mail; it acts as nobody"},
@@ -55,7 +57,7 @@ var arrows = []arrow{
 	{"internal/jobs", nil, "says what can be asked, and must never see a token: what holds no token cannot publish one"},
 	{"internal/quota", nil, "counts units, whatever they are spent on"},
 	{"internal/telemetry", nil, "logs what it is given; if it knew our types it would be tempted to log their insides"},
-	{"internal/sandbox", nil, "stands in for Google, and Google does not import us: what they shared would be wrong in both, and pass"},
+	{"internal/sandbox", []string{"internal/actions/discovery"}, "stands in for Google, and Google does not import us: what they shared would be wrong in both, and pass; but for the facts, which are Google's"},
 
 	{"test/...", []string{".", "functions", "internal/*", "internal/sandbox"}, "is tests and what they start; no command of ours is for others to import"},
 }

@@ -114,7 +114,7 @@ type Method struct {
 	// Request and Response are the JSON of the bodies; nil where there is none.
 	Request, Response *Schema
 	// Scopes are those of which any one is accepted.
-	Scopes []string
+	Scopes []Scope
 	// Upload is how media is sent; nil where none can be.
 	Upload *Upload
 	// Download says that alt=media gives the content itself.
@@ -128,6 +128,15 @@ func (m *Method) Param(name string) (*Param, bool) {
 		return nil, false
 	}
 	return &m.Params[i], true
+}
+
+// Scope is what a token may be used for.
+type Scope struct {
+	// URL is the scope itself, such as
+	// "https://www.googleapis.com/auth/gmail.insert".
+	URL string
+	// Opens is how many methods of all APIs it opens: a measure of its width.
+	Opens int
 }
 
 // Param is a parameter of the path or the query.

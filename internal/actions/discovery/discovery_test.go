@@ -20,8 +20,11 @@ func TestMethodHasWhatTheDocumentStates(t *testing.T) {
 		t.Errorf("is %s %s%s", m.HTTPMethod, m.Root, m.Path)
 	}
 	const auth = "https://www.googleapis.com/auth/"
-	if want := []string{"https://mail.google.com/", auth + "gmail.insert", auth + "gmail.modify"}; !slices.Equal(m.Scopes, want) {
-		t.Errorf("has the scopes %q; want %q", m.Scopes, want)
+	if want := []string{"https://mail.google.com/", auth + "gmail.insert", auth + "gmail.modify"}; !slices.EqualFunc(m.Scopes, want, func(s discovery.Scope, url string) bool { return s.URL == url }) {
+		t.Errorf("has the scopes %v; want %q", m.Scopes, want)
+	}
+	if all, insert := m.Scopes[0].Opens, m.Scopes[1].Opens; insert != 2 || all < 30 {
+		t.Errorf("gmail.insert opens %d methods and all of Gmail %d; want 2 and far more", insert, all)
 	}
 	wantUpload := &discovery.Upload{
 		Accept: []string{"message/*"}, MaxSize: 150 << 20,

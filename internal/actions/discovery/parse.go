@@ -10,7 +10,7 @@ import (
 // field says what the line is:
 //
 //	api     name, version, root
-//	scope   address; methods name scopes by their places, from 0
+//	scope   address, how many methods of all APIs it opens; methods name scopes by their places, from 0
 //	schema  name, type of other fields than those listed
 //	field   name, type, readOnly, ids of methods that require it, summary
 //	method  id, HTTP method, path, schema of the request, of the response, scopes, download, summary
@@ -22,7 +22,7 @@ import (
 // of which all but KIND may be missing.
 type parser struct {
 	api     *API
-	scopes  []string
+	scopes  []Scope
 	schemas map[string]*Schema
 	types   map[string]*Type // by their texts, for most come many times
 	schema  *Schema
@@ -52,7 +52,7 @@ func (p *parser) line(line string) {
 	case "api":
 		p.api = &API{Name: f[1], Version: f[2], Root: f[3]}
 	case "scope":
-		p.scopes = append(p.scopes, f[1])
+		p.scopes = append(p.scopes, Scope{f[1], int(number(f[2]))})
 	case "schema":
 		p.schema = p.named(f[1])
 		if f[2] != "" {

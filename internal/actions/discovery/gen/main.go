@@ -53,21 +53,42 @@ func generate(ctx context.Context) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w", err)
 	}
-	files := map[string][]byte{}
+	docs := map[string]*document{}
 	for _, name := range documents {
 		doc, err := read(filepath.Join(strings.TrimSpace(string(dir)), filepath.FromSlash(name)))
 		if err != nil {
 			return nil, err
 		}
-		if err := doc.writeTo(files, name); err != nil {
+		docs[name] = doc
+	}
+	opens := opened(docs)
+	files := map[string][]byte{}
+	for name, doc := range docs {
+		if err := doc.writeTo(files, name, opens); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return files, nil
 }
 
-// writeTo adds a file for each first word of the document's method ids.
-func (doc *document) writeTo(files map[string][]byte, name string) error {
+// opened counts the methods that each scope opens.
+func opened(docs map[string]*document) map[string]int {
+	opens := map[string]int{}
+	for _, doc := range docs {
+		for _, methods := range doc.byPrefix() {
+			for _, m := range methods {
+				for _, scope := range m.Scopes {
+					opens[scope]++
+				}
+			}
+		}
+	}
+	return opens
+}
+
+// writeTo adds a file for each first word of the document's method ids. opens is
+// how many methods each scope opens.
+func (doc *document) writeTo(files map[string][]byte, name string, opens map[string]int) error {
 	for prefix, methods := range doc.byPrefix() {
 		if len(methods) == 1 && methods[0].ID == doubled && name != doubledOf {
 			continue
@@ -76,7 +97,7 @@ func (doc *document) writeTo(files map[string][]byte, name string) error {
 		if files[file] != nil {
 			return fmt.Errorf("the ids of another document's methods begin with %s, too", prefix)
 		}
-		text, err := newFile(doc, methods).write(prefix, name)
+		text, err := newFile(doc, methods).write(prefix, name, opens)
 		if err != nil {
 			return err
 		}

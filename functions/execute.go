@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
-	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
@@ -74,7 +74,7 @@ func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) (outcome O
 	})
 	func() {
 		defer x.recover(ctx, a, func() { a.err = errPanic })
-		a.response, a.err = x.attempt(ctx, a)
+		a.answer, a.err = x.attempt(ctx, a)
 	}()
 	outcome = x.settle(ctx, a)
 	if errors.Is(a.err, errPanic) {
@@ -90,18 +90,19 @@ type attempt struct {
 	startedAt   time.Time
 	executionID string
 
-	job    jobs.Job
-	claim  *ledger.Claim // nil until the job is ours
-	scopes []string
-	token  delegation.Token
-	called bool // the call was begun
+	job     jobs.Job
+	claim   *ledger.Claim // nil until the job is ours
+	service string        // the API's
+	scopes  []string
+	token   delegation.Token
+	called  bool // the call was begun
 
-	response jsontext.Value
-	err      error
+	answer actions.Answer
+	err    error
 }
 
 // attempt is the path.
-func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, error) {
+func (x *Executor) attempt(ctx context.Context, a *attempt) (none actions.Answer, err error) {
 	// Decode: what cannot be right must cost nothing and reach nobody.
 	job, wrong := jobs.Decode(a.msg.Data, a.msg.ID)
 	a.job = job
@@ -111,62 +112,69 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (jsontext.Value, err
 	if !job.DryRun {
 		claim, err := x.ledger.Claim(ctx, job.ID)
 		if err != nil {
-			return nil, err
+			return none, err
 		}
 		a.claim = &claim
 		if claim.Result != nil {
-			return nil, errSettled
+			return none, errSettled
 		}
 	}
 
 	// Now that the failure is this job's own to keep, it may fail.
 	if wrong != nil {
-		return nil, wrong
+		return none, wrong
 	}
 	if job.Expired(a.startedAt) {
-		return nil, &expiredError{job.NotAfter}
+		return none, &expiredError{job.NotAfter}
 	}
-	call, err := x.actions.Prepare(job)
+	call, err := x.actions.Prepare(ctx, job)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	a.scopes = call.Scopes
+	a.scopes, a.service = call.Scopes, call.Service
 
 	// Allow: scopes limit what is done, never as whom. Only the policy does.
 	if err := x.policy.Allow(job); err != nil {
-		return nil, err
+		return none, err
 	}
 
 	// No call while its result could not be published: then the event comes again,
 	// perhaps to an instance that does not know of the call.
 	if last := x.unpublished.Load(); last != nil && !job.DryRun && time.Since(last.at) < unpublishedPause {
-		return nil, last
+		return none, last
 	}
 
 	// Become the user: for just this call's scopes, without any key.
-	a.token, err = x.minter.Token(ctx, job.User, call.Scopes...)
-	if err != nil {
-		return nil, err
+	if a.token, err = x.become(ctx, job, call.Scopes); err != nil {
+		return none, err
 	}
-	// Load: a letter elsewhere is fetched first, so that its absence is no doubt
+	// Load: a letter elsewhere is found first, so that its absence is no doubt
 	// about the call.
 	if err := call.Load(ctx); err != nil {
-		return nil, err
+		return none, err
 	}
-	defer call.Close()
 	if job.DryRun {
-		return nil, nil
+		return none, nil
 	}
 
 	// Call: once begun it is not broken off, for then nobody could say whether it took
 	// effect; so it is not begun for a caller who has gone, nor without the time.
 	ctx, cancel, err := uninterrupted(ctx, a.startedAt)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	defer cancel()
 	a.called = true
 	return call.Do(ctx, a.token.Authorize)
+}
+
+// become gives the token of whom the job names: a user, or the service account
+// itself, and never the one in place of the other.
+func (x *Executor) become(ctx context.Context, job jobs.Job, scopes []string) (delegation.Token, error) {
+	if job.As == jobs.AsServiceAccount {
+		return x.minter.ServiceAccountToken(ctx, scopes...)
+	}
+	return x.minter.Token(ctx, job.User, scopes...)
 }
 
 // uninterrupted is ctx without its caller's hanging up, for the time of a call.

@@ -287,7 +287,7 @@ func TestInsertFromCloudStorage(t *testing.T) {
 		t.Errorf("the mailbox holds %+v", letters)
 	}
 	r.deliver(t, "2", insert("j2", "ada@example.com", "", "message", map[string]any{"uri": "gs://letters/none.eml"}))
-	if e := r.last(t).Error; e == nil || e.Fault != jobs.FaultJob || e.Code != http.StatusNotFound || !strings.Contains(e.Message, "does not exist") {
+	if e := r.last(t).Error; e == nil || e.Fault != jobs.FaultJob || e.Code != http.StatusNotFound || !strings.Contains(e.Message, "no such object as message.uri names") {
 		t.Errorf("a letter that is not there: %+v", e)
 	}
 	r.wantCalls(t, 1, 1, 1)
@@ -379,10 +379,10 @@ func TestRefusedBeforeAnyCall(t *testing.T) {
 		"two sources":          {insert("j", "ada@example.com", plainLetter, "message", map[string]any{"raw": "YQ", "uri": "gs://a/b"}), jobs.Failed, jobs.StageDecode, jobs.FaultJob, "message: has both raw and uri"},
 		"no letter":            {insert("j", "ada@example.com", plainLetter, "message", nil), jobs.Failed, jobs.StageDecode, jobs.FaultJob, "message: is missing"},
 		"past its time":        {insert("j", "ada@example.com", plainLetter, "notAfter", past), jobs.Expired, jobs.StageDecode, jobs.FaultJob, "notAfter: is " + past},
-		"another method":       {insert("j", "ada@example.com", plainLetter, "action", "gmail.users.messages.nsert"), jobs.Failed, jobs.StageDecode, jobs.FaultJob, `action: is "gmail.users.messages.nsert", which is not known here`},
-		"misspelt parameter":   {insert("j", "ada@example.com", plainLetter, "params", map[string]any{"internalDatesource": "dateHeader"}), jobs.Failed, jobs.StageDecode, jobs.FaultJob, "params.internalDatesource: is not a known field; accepted here are userId, internalDateSource, deleted"},
-		"wrong enum":           {insert("j", "ada@example.com", plainLetter, "params", map[string]any{"internalDateSource": "now"}), jobs.Failed, jobs.StageDecode, jobs.FaultJob, `params.internalDateSource: is "now"; accepted are receivedTime, dateHeader`},
-		"wrong type":           {insert("j", "ada@example.com", plainLetter, "body", map[string]any{"labelIds": "INBOX"}), jobs.Failed, jobs.StageDecode, jobs.FaultJob, `body.labelIds: is a string "INBOX"; an array of strings is expected`},
+		"another method":       {insert("j", "ada@example.com", plainLetter, "action", "gmail.users.messages.nsert"), jobs.Failed, jobs.StageDecode, jobs.FaultJob, `action: is "gmail.users.messages.nsert", which is no method that is known here (did you mean gmail.users.messages.insert?)`},
+		"misspelt parameter":   {insert("j", "ada@example.com", plainLetter, "params", map[string]any{"internalDatesource": "dateHeader"}), jobs.Failed, jobs.StageDecode, jobs.FaultJob, "params.internalDatesource: is no parameter of gmail.users.messages.insert (did you mean internalDateSource?); accepted are"},
+		"wrong enum":           {insert("j", "ada@example.com", plainLetter, "params", map[string]any{"internalDateSource": "now"}), jobs.Failed, jobs.StageDecode, jobs.FaultJob, `params.internalDateSource: is the string "now"; one of receivedTime, dateHeader is expected`},
+		"wrong type":           {insert("j", "ada@example.com", plainLetter, "body", map[string]any{"labelIds": "INBOX"}), jobs.Failed, jobs.StageDecode, jobs.FaultJob, `body.labelIds: is the string "INBOX"; an array is expected`},
 		"another's mailbox":    {insert("j", "ada@example.com", plainLetter, "params", map[string]any{"userId": "grace@example.com"}), jobs.Failed, jobs.StageDecode, jobs.FaultJob, `params.userId: is "grace@example.com"; accepted are me and the job's own user, ada@example.com`},
 		"user denied":          {insert("j", "Admin@Example.com", plainLetter), jobs.Refused, jobs.StagePolicy, jobs.FaultOperator, "denies acting as admin@example.com"},
 		"user of another firm": {insert("j", "ada@example.org", plainLetter), jobs.Refused, jobs.StagePolicy, jobs.FaultOperator, "does not list the domain example.org"},

@@ -16,15 +16,16 @@ type answer struct {
 	code   string
 	says   func(words string) bool
 	words  string // Google's own, fit to be shown; empty where they are not
-	object bool   // the letter could not be read from Cloud Storage
+	object string // the field whose object in Cloud Storage could not be read or written
+	self   bool   // the service account acted as itself
 }
 
-func mintAnswer(e *delegation.Error) answer {
-	return answer{stage: jobs.Stage(e.Stage), status: e.Status, code: e.Code, says: e.Says}
+func mintAnswer(e *delegation.Error, self bool) answer {
+	return answer{self: self, stage: jobs.Stage(e.Stage), status: e.Status, code: e.Code, says: e.Says}
 }
 
-func callAnswer(e *actions.Error) answer {
-	return answer{stage: jobs.StageCall, status: e.Status, code: e.Reason, says: e.Says, words: e.Words(), object: e.Loading}
+func callAnswer(e *actions.Error, self bool) answer {
+	return answer{self: self, stage: jobs.StageCall, status: e.Status, code: e.Reason, says: e.Says, words: e.Words(), object: e.Object}
 }
 
 // knowledge is what an answer means.
@@ -44,11 +45,20 @@ type row struct {
 // know finds what an answer means: by Google's code and words, for one status
 // covers many causes; and by the status alone where those are not known.
 func know(a answer) knowledge {
+	k := knowAsUser(a)
+	if a.self && a.object == "" && (k.fault == jobs.FaultUser || k.fault == jobs.FaultAdmin) {
+		// A service account is the operator's, and no user of a domain.
+		return knowledge{jobs.FaultOperator, k.answer, "Google refused the call for the service account {account} itself.", "Grant {account} a role that allows it; where the method is one on a user's own data, give user in place of as."}
+	}
+	return k
+}
+
+func knowAsUser(a answer) knowledge {
 	table := callRows
 	switch {
 	case a.status == http.StatusTooManyRequests:
 		return quota
-	case a.object:
+	case a.object != "":
 		return knowObject(a)
 	case a.stage == jobs.StageSign:
 		table = signRows
@@ -80,15 +90,17 @@ func knowStatus(a answer) knowledge {
 	return knowledge{jobs.FaultOperator, Done, "Google gave no token for {user}, for a reason that is not known here.", "See the code and reason in Google's reference."}
 }
 
+// knowObject reads what Cloud Storage answered.
 func knowObject(a answer) knowledge {
-	if a.code == actions.NoRoom {
-		return knowledge{jobs.FaultQuota, Later, "Other letters take up the memory for letters from Cloud Storage; this one waits.", ""}
+	role, missing := "roles/storage.objectViewer", knowledge{jobs.FaultJob, Done, "There is no such object as " + a.object + " names.", "Upload it."}
+	if a.object == "output" {
+		role, missing = "roles/storage.objectUser", knowledge{jobs.FaultJob, Done, "There is no such bucket as output names.", "Make it, or name another."}
 	}
 	switch a.status {
 	case http.StatusNotFound:
-		return knowledge{jobs.FaultJob, Done, "The letter that message.uri names does not exist.", "Upload it."}
+		return missing
 	case http.StatusForbidden:
-		return knowledge{jobs.FaultOperator, Done, "The function may not read the letter that message.uri names.", "Grant the runtime service account roles/storage.objectViewer on the bucket."}
+		return knowledge{jobs.FaultOperator, Done, "The function has no right to the object that " + a.object + " names.", "Grant the runtime service account " + role + " on the bucket."}
 	}
 	return knowStatus(a)
 }
@@ -160,7 +172,7 @@ var signRows = []row{
 var (
 	offForUser = knowledge{jobs.FaultUser, Done, "The service is off for {user}.", "The Workspace administrator switches it on."}
 	exists     = knowledge{jobs.FaultJob, Done, "What the job makes is there already.", "Look at what is there; if it is not what was wanted, take another name or id."}
-	apiOff     = knowledge{jobs.FaultOperator, Done, "The API is off in the project of {account}.", "gcloud services enable gmail.googleapis.com --project={project}"}
+	apiOff     = knowledge{jobs.FaultOperator, Done, "The API is off in the project of {account}.", "gcloud services enable {service} --project={project}"}
 )
 
 // callRows are the answers to the call as the user.
@@ -201,10 +213,14 @@ var callRows = []row{
 }
 
 // names are what the messages are filled in with.
-type names struct{ account, user, domain, scopes, project string }
+type names struct{ account, user, domain, scopes, project, service string }
 
 func (x *Executor) names(a *attempt) names {
-	return names{account: x.minter.ServiceAccount(), user: a.job.User, domain: a.job.Domain(), scopes: strings.Join(a.scopes, " "), project: x.accountProject()}
+	n := names{account: x.minter.ServiceAccount(), user: a.job.User, domain: a.job.Domain(), scopes: strings.Join(a.scopes, " "), project: x.accountProject(), service: a.service}
+	if a.job.As == jobs.AsServiceAccount {
+		n.user = n.account
+	}
+	return n
 }
 
 // accountProject is the project of the delegated service account, where APIs
@@ -218,5 +234,5 @@ func (x *Executor) accountProject() string {
 }
 
 func (n names) fill(text string) string {
-	return strings.NewReplacer("{account}", n.account, "{user}", n.user, "{domain}", n.domain, "{scopes}", n.scopes, "{project}", n.project).Replace(text)
+	return strings.NewReplacer("{account}", n.account, "{user}", n.user, "{domain}", n.domain, "{scopes}", n.scopes, "{project}", n.project, "{service}", n.service).Replace(text)
 }

@@ -75,11 +75,12 @@ func (x *Executor) judge(a *attempt) Outcome {
 		mint    *delegation.Error
 		call    *actions.Error
 	)
+	self := a.job.As == jobs.AsServiceAccount
 	switch {
 	case a.err == nil && a.job.DryRun:
 		o.Result.Status = jobs.Previewed
 	case a.err == nil:
-		o.Result.Status, o.Result.Response = jobs.Succeeded, a.response
+		o.Result.Status, o.Result.Response, o.Result.ResponseCut = jobs.Succeeded, a.answer.Response, a.answer.Cut
 	case errors.As(a.err, &wrong):
 		o.fail(jobs.Failed, jobs.Error{Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "badJob", Message: wrong.Error(), Fix: "Correct the job and publish it under a new id."})
 	case errors.As(a.err, &expired):
@@ -87,15 +88,15 @@ func (x *Executor) judge(a *attempt) Outcome {
 	case errors.As(a.err, &refusal):
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
 	case errors.As(a.err, &mint):
-		o.blame(x.names(a), mintAnswer(mint))
+		o.blame(x.names(a), mintAnswer(mint, self))
 		o.renewOwn = mint.Stage == delegation.Sign && mint.Status == http.StatusUnauthorized
 	case errors.As(a.err, &call) && call.Doubtful:
 		o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
-		o.blame(x.names(a), callAnswer(call))
+		o.blame(x.names(a), callAnswer(call, self))
 		// A token that an API refuses is of no use to the next job either.
 		refused := call.Status == http.StatusUnauthorized
-		o.renewOwn, o.dropToken = refused && call.Loading, refused && !call.Loading
+		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
 	case a.called: // a panic, or an answer that we could not write down
 		o.doubt(jobs.Error{Reason: "unclear"})
 	case errors.Is(a.err, ledger.ErrHeld):
@@ -120,7 +121,7 @@ func (o *Outcome) fail(status jobs.Status, e jobs.Error) {
 func (o *Outcome) doubt(e jobs.Error) {
 	e.Stage, e.Fault = jobs.StageCall, jobs.FaultGoogle
 	e.Message = "The call was begun, but no clear answer came: it may or may not have taken effect."
-	e.Fix = "Look into the mailbox; if the effect is not there, publish the job under a new id."
+	e.Fix = "Look whether the effect is there; if it is not, publish the job under a new id."
 	o.fail(jobs.Uncertain, e)
 }
 
@@ -143,8 +144,9 @@ func (o *Outcome) blame(n names, a answer) {
 		o.put(known.answer, e)
 		return
 	}
-	// Only Google says which value of the job or what about the account it is.
-	if a.words != "" && (known.fault == jobs.FaultJob || known.fault == jobs.FaultUser) {
+	// Only Google says which value of the job, what about the account, or which
+	// right it is.
+	if a.words != "" && (known.fault == jobs.FaultJob || known.fault == jobs.FaultUser || a.self) {
 		e.Message += " Google says: " + a.words
 	}
 	e.Fix += " Then publish the job under a new id."
@@ -159,6 +161,7 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 		slog.String("job", r.Job),
 		slog.String("serviceAccount", x.minter.ServiceAccount()),
 		slog.String("user", r.User),
+		slog.String("as", r.As),
 		slog.String("action", r.Action),
 		slog.Int("answer", o.Answer.status()),
 		slog.Int("attempt", r.Attempts),

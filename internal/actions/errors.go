@@ -18,7 +18,6 @@ import (
 const (
 	NoAnswer   = "noAnswer"   // the connection failed, or the answer could not be read
 	TimedOut   = "timedOut"   // no answer came in time
-	NoRoom     = "noRoom"     // other letters from Cloud Storage take up the memory for them
 	Unreadable = "unreadable" // a reason that does not have the form of one
 )
 
@@ -31,9 +30,9 @@ type Error struct {
 	Reason string
 	// Doubtful says that the call may have taken effect all the same.
 	Doubtful bool
-	// Loading says that what the call needs could not be had; the call itself was
-	// not made then.
-	Loading bool
+	// Object is the field of the job that names an object in Cloud Storage, where
+	// that could not be read or written; empty where the call itself failed.
+	Object string
 
 	text string // Google's message: to recognise it by; shown as Words has it
 	err  error
@@ -57,27 +56,41 @@ func (e *Error) Says(words string) bool {
 	return strings.Contains(strings.ToLower(e.text), strings.ToLower(words))
 }
 
-var errNoRoom = errors.New("no room for the letter in time")
+// objectError is why an object in Cloud Storage could not be read or written.
+type objectError struct {
+	field string
+	err   error
+}
+
+func (e *objectError) Error() string { return e.field + ": " + e.err.Error() }
+func (e *objectError) Unwrap() error { return e.err }
 
 // loadError reads why what the call needs could not be had.
 func loadError(err error) error {
+	var field *jobs.FieldError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &field):
+		return field
+	}
+	return newError(err)
+}
+
+// sendError reads what a call came to.
+func sendError(err error, s *sending) error {
 	var field *jobs.FieldError
 	if errors.As(err, &field) {
 		return field
 	}
 	e := newError(err)
-	e.Loading = true
-	return e
-}
-
-// sendError reads what a call came to. status is the answer's, 0 where none
-// came; sent says that the request may have reached Google, and that it would
-// not do to send it again.
-func sendError(err error, status int, sent bool) error {
-	e := newError(err)
-	e.Status = status
+	if e.Object != "" {
+		return e // what has not left whole cannot have been carried out
+	}
+	e.Status = s.status
+	begun := s.connected.Load() && s.whole.Load()
 	// Here, too, an answer of 200 that cannot be read leaves all open.
-	e.Doubtful = sent && unclear(status)
+	e.Doubtful = s.Class == Once && begun && (s.doubt || unclear(s.status))
 	return e
 }
 
@@ -87,12 +100,14 @@ func newError(err error) *Error {
 	switch {
 	case errors.As(err, &answer):
 		e.Status, e.text, e.Reason = answer.Code, answer.Message, reason(answer)
-	case errors.Is(err, errNoRoom):
-		e.Reason, e.err = NoRoom, err
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Reason, e.err = TimedOut, err
 	default:
 		e.err = err
+	}
+	var object *objectError
+	if errors.As(err, &object) {
+		e.Object = object.field
 	}
 	return e
 }

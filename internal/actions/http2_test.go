@@ -43,7 +43,7 @@ func TestOverHTTP2(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
 	}
 
-	if answer, err := insert(t, transport, ""); err != nil || answer != `{"id":"18c","threadId":"18c"}` {
+	if answer, err := insert(t, transport, ""); err != nil || answer != `{"id": "18c", "threadId": "18c"}` {
 		t.Errorf("%s, %v", answer, err)
 	}
 	abort.Store(true)

@@ -1,7 +1,8 @@
 // Package delegation turns (service account, user, scopes) into an access
 // token of that user, without any service-account key: the IAM Credentials API
 // signs a JWT that names the user as its subject, and Google's token endpoint
-// exchanges it (RFC 7523, domain-wide delegation).
+// exchanges it (RFC 7523, domain-wide delegation). Without a subject the token is
+// the service account's own.
 //
 // It knows nothing of what the token is for.
 package delegation
@@ -61,7 +62,8 @@ type Minter struct {
 	recent  *list.List            // of *entry, the one used last in front
 }
 
-// key names a token. The scopes are sorted, so that their order does not matter.
+// key names a token. The user is empty for the service account itself; the
+// scopes are sorted, so that their order does not matter.
 type key struct{ user, scopes string }
 
 // entry is what is known for one key: a mint under way, a token, or a refusal.
@@ -114,12 +116,26 @@ func (m *Minter) ServiceAccount() string { return m.cfg.ServiceAccount }
 // context; the others wait, each on its own, and if that one gives up, the next
 // takes over. An error is an [*Error], or ctx's own.
 func (m *Minter) Token(ctx context.Context, user string, scopes ...string) (Token, error) {
-	if user == "" || len(scopes) == 0 {
+	if user == "" {
 		// Without a subject the token would be the service account's own.
-		return Token{}, errors.New("delegation: a user and at least one scope are needed")
+		return Token{}, errors.New("delegation: a user is needed")
+	}
+	return m.token(ctx, strings.ToLower(user), scopes)
+}
+
+// ServiceAccountToken gives an access token of the service account itself, of
+// which otherwise the same holds. It is made in the same way, but names no
+// subject: the right to sign is all that it takes.
+func (m *Minter) ServiceAccountToken(ctx context.Context, scopes ...string) (Token, error) {
+	return m.token(ctx, "", scopes)
+}
+
+func (m *Minter) token(ctx context.Context, user string, scopes []string) (Token, error) {
+	if len(scopes) == 0 {
+		return Token{}, errors.New("delegation: at least one scope is needed")
 	}
 	sorted := slices.Sorted(slices.Values(scopes))
-	k := key{user: strings.ToLower(user), scopes: strings.Join(slices.Compact(sorted), " ")}
+	k := key{user: user, scopes: strings.Join(slices.Compact(sorted), " ")}
 	for {
 		e, f := m.look(k)
 		if e != nil {

@@ -171,6 +171,47 @@ func TestATokenNeedsAUserAndAScope(t *testing.T) {
 	}
 }
 
+// The service account's own token names no subject, and is never taken for a
+// user's, nor a user's for it.
+func TestServiceAccountToken(t *testing.T) {
+	g := &google{}
+	var claims []map[string]any
+	g.sign = func(_ *http.Request, body []byte) (int, string) {
+		var asked struct{ Payload string }
+		var c map[string]any
+		if err := errors.Join(json.Unmarshal(body, &asked), json.Unmarshal([]byte(asked.Payload), &c)); err != nil {
+			t.Error(err)
+		}
+		claims = append(claims, c)
+		return http.StatusOK, `{"keyId": "k", "signedJwt": "a.b.c"}`
+	}
+	m := minter(t, g)
+	own, err := m.ServiceAccountToken(t.Context(), scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _ := m.ServiceAccountToken(t.Context(), scope)
+	ada, err := m.Token(t.Context(), "ada@example.com", scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bearer(own) == bearer(ada) || bearer(own) != bearer(again) {
+		t.Errorf("the service account has %s, then %s; ada has %s", bearer(own), bearer(again), bearer(ada))
+	}
+	if len(claims) != 2 {
+		t.Fatalf("%d were signed; want 2", len(claims))
+	}
+	if sub, there := claims[0]["sub"]; there || claims[0]["iss"] != account {
+		t.Errorf("the service account's claims name the subject %v, and the issuer %v", sub, claims[0]["iss"])
+	}
+	if claims[1]["sub"] != "ada@example.com" {
+		t.Errorf("ada's claims name the subject %v", claims[1]["sub"])
+	}
+	if _, err := m.ServiceAccountToken(t.Context()); err == nil {
+		t.Error("a token for no scope")
+	}
+}
+
 func TestCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &google{}

@@ -38,7 +38,7 @@ func (m *Minter) claims(k key, now time.Time) string {
 	issued := now.Add(-clockSkew)
 	claims, _ := json.Marshal(struct { // strings and integers: cannot fail
 		Iss   string `json:"iss"`
-		Sub   string `json:"sub"`
+		Sub   string `json:"sub,omitempty"`
 		Scope string `json:"scope"`
 		Aud   string `json:"aud"`
 		Iat   int64  `json:"iat"`

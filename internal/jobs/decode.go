@@ -90,8 +90,8 @@ func Strict(path string, data []byte, into any) error {
 // noNulls refuses null for the fields that we read ourselves: "user": null is
 // a mistake of the program that wrote the job, not a way to leave it out.
 var noNulls = json.JoinUnmarshalers(
-	notNull[string](), notNull[bool](), notNull[time.Time](), notNull[*Message](),
-	notNull[[]string](), notNull[map[string]string](),
+	notNull[string](), notNull[bool](), notNull[int](), notNull[time.Time](), notNull[[]string](), notNull[map[string]string](),
+	notNull[*Message](), notNull[*Compose](), notNull[[]Attachment](), notNull[Attachment](), notNull[*Media](), notNull[*Pages](),
 )
 
 func notNull[T any]() *json.Unmarshalers {
@@ -110,7 +110,7 @@ func fieldError(base string, data []byte, err error) error {
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
 		if errors.Is(err, jsontext.ErrDuplicateName) {
-			return Errorf(join(base, syntax.JSONPointer), "is given twice")
+			return Errorf(Path(base, syntax.JSONPointer), "is given twice")
 		}
 		return Errorf(base, "is not valid JSON at byte %d", syntax.ByteOffset)
 	}
@@ -118,7 +118,7 @@ func fieldError(base string, data []byte, err error) error {
 	if !errors.As(err, &semantic) {
 		return Errorf(base, "cannot be read as JSON")
 	}
-	path := join(base, semantic.JSONPointer)
+	path := Path(base, semantic.JSONPointer)
 	switch {
 	case errors.Is(err, json.ErrUnknownName):
 		return Errorf(path, "is not a known field; accepted here are %s", strings.Join(names(semantic.GoType), ", "))
@@ -129,13 +129,17 @@ func fieldError(base string, data []byte, err error) error {
 	}
 }
 
-// join writes a path and a JSON pointer below it as people write a field's path.
-func join(path string, below jsontext.Pointer) string {
+// Path writes a path and a JSON pointer below it as people write a field's path.
+func Path(path string, below jsontext.Pointer) string {
 	for token := range below.Tokens() {
 		if token == "" || len(token) > maxLabelKey || strings.ContainsFunc(token, unusual) {
 			token = Quote(token)
 		}
-		path = strings.TrimPrefix(path+"."+token, ".")
+		if path != "" && strings.Trim(token, "0123456789") == "" { // of an array
+			path += "[" + token + "]"
+		} else {
+			path = strings.TrimPrefix(path+"."+token, ".")
+		}
 		if len(path) > maxPath {
 			return path + "…"
 		}
@@ -159,9 +163,9 @@ func names(object reflect.Type) []string {
 }
 
 // shown is the offending value itself, where it is one that can be shown: a
-// letter is not, for errors go into logs.
+// letter or a file is not, for errors go into logs.
 func shown(data []byte, p jsontext.Pointer) string {
-	if strings.HasPrefix(string(p), "/message") {
+	if strings.HasPrefix(string(p), "/message") || strings.HasPrefix(string(p), "/media") {
 		return ""
 	}
 	value := jsontext.Value(data)
@@ -208,10 +212,14 @@ func typeName(t reflect.Type) string {
 		return "a string"
 	case reflect.TypeFor[bool]():
 		return "true or false"
+	case reflect.TypeFor[int]():
+		return "an integer"
 	case reflect.TypeFor[time.Time]():
 		return "a time as RFC 3339 has it, such as 2026-11-30T00:00:00Z,"
 	case reflect.TypeFor[[]string]():
 		return "an array of strings"
+	case reflect.TypeFor[[]Attachment]():
+		return "an array"
 	}
 	return "an object"
 }
@@ -222,6 +230,7 @@ func outline(data []byte, messageID string) Job {
 	var loose struct {
 		ID     jsontext.Value `json:"id"`
 		User   jsontext.Value `json:"user"`
+		As     jsontext.Value `json:"as"`
 		Action jsontext.Value `json:"action"`
 		DryRun jsontext.Value `json:"dryRun"`
 		Labels jsontext.Value `json:"labels"`
@@ -239,6 +248,9 @@ func outline(data []byte, messageID string) Job {
 	}
 	take(loose.ID, &job.ID, checkID)
 	take(loose.User, &job.User, checkUser)
+	if job.User == "" {
+		take(loose.As, &job.As, func(as string) error { return (&Job{As: as}).checkWho() })
+	}
 	take(loose.Action, &job.Action, checkAction)
 	job.User = strings.ToLower(job.User)
 	var labels map[string]string
@@ -254,7 +266,7 @@ func (j *Job) check() error {
 			return err
 		}
 	}
-	if err := checkUser(j.User); err != nil {
+	if err := j.checkWho(); err != nil {
 		return err
 	}
 	if err := checkAction(j.Action); err != nil {
@@ -266,25 +278,75 @@ func (j *Job) check() error {
 	if j.Body != nil && j.Body.Kind() != '{' {
 		return Errorf("body", "is %s; an object is expected", kindName(j.Body.Kind()))
 	}
-	if err := j.Message.check(); err != nil {
+	for _, part := range []interface{ check() error }{j.Message, j.Media, j.Pages} {
+		if err := part.check(); err != nil {
+			return err
+		}
+	}
+	if err := j.checkOutput(); err != nil {
 		return err
 	}
 	return checkLabels(j.Labels)
 }
 
-func (m *Message) check() error {
+// checkWho sees to it that the job says as whom to act, and only once: to act as
+// the wrong one is the worst that could happen.
+func (j *Job) checkWho() error {
 	switch {
-	case m == nil:
+	case j.As != "" && j.As != AsServiceAccount:
+		return Errorf("as", "is %s; accepted is %s; to act as a user, give user instead", Quote(j.As), AsServiceAccount)
+	case j.As != "" && j.User != "":
+		return Errorf("as", "is given beside user; give one of them: whom to act as")
+	case j.As != "":
 		return nil
-	case m.Raw != "" && m.URI != "":
-		return Errorf("message", "has both raw and uri; give exactly one")
-	case m.Raw == "" && m.URI == "":
-		return Errorf("message", "is empty; give exactly one of raw (the RFC 5322 letter in base64url) and uri (gs://BUCKET/OBJECT)")
+	}
+	return checkUser(j.User)
+}
+
+func (j *Job) checkOutput() error {
+	switch {
+	case j.Output == "":
+		return nil
+	case j.Pages != nil:
+		return Errorf("output", "is given beside pages; a download has no pages")
+	}
+	_, _, err := ObjectOf("output", j.Output)
+	return err
+}
+
+func (m *Message) check() error {
+	if m == nil {
+		return nil
+	}
+	switch given := m.given(); len(given) {
+	case 0:
+		return Errorf("message", "is empty; give exactly one of raw (the RFC 5322 letter in base64url), uri (gs://BUCKET/OBJECT) and compose (its fields)")
+	case 1:
+	default:
+		return Errorf("message", "has both %s; give exactly one", strings.Join(given, " and "))
+	}
+	switch {
 	case m.Raw != "":
 		return m.decode()
+	case m.Compose != nil:
+		return m.Compose.check()
 	}
-	_, _, err := m.Object()
+	_, _, err := ObjectOf("message.uri", m.URI)
 	return err
+}
+
+// given names the fields that are set.
+func (m *Message) given() []string {
+	var given []string
+	for _, field := range []struct {
+		name string
+		set  bool
+	}{{"raw", m.Raw != ""}, {"uri", m.URI != ""}, {"compose", m.Compose != nil}} {
+		if field.set {
+			given = append(given, field.name)
+		}
+	}
+	return given
 }
 
 func checkID(id string) error {
@@ -304,7 +366,7 @@ var userPattern = regexp.MustCompile(`^[A-Za-z0-9.!#$%&'*+/=?^_{|}~` + "`" + `-]
 func checkUser(user string) error {
 	switch {
 	case user == "":
-		return Errorf("user", "is missing; give the primary e-mail address of whom to act as")
+		return Errorf("user", "is missing; give the primary e-mail address of whom to act as, or \"as\": \"%s\"", AsServiceAccount)
 	case len(user) > maxUser || !userPattern.MatchString(user):
 		return Errorf("user", "is %s; a primary e-mail address such as ada@example.com is expected", Quote(user))
 	}

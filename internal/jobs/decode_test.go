@@ -51,6 +51,26 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+const asItself = `{
+	"as": "serviceAccount",
+	"action": "drive.files.create",
+	"media": {"data": "aGk_Pz8=", "contentType": "text/plain; charset=utf-8"},
+	"pages": {"max": 3}
+}`
+
+func TestDecodeAsTheServiceAccount(t *testing.T) {
+	got, err := jobs.Decode([]byte(asItself), "4711")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.As != jobs.AsServiceAccount || got.User != "" || got.Batch() != "" || got.Domain() != "" || got.Pages.Max != 3 {
+		t.Errorf("is %+v", got)
+	}
+	if text := string(got.Media.Content()); text != "hi???" {
+		t.Errorf("the media is %q; want %q", text, "hi???")
+	}
+}
+
 func TestDecodeTakesTheMessageIDWhereTheJobHasNone(t *testing.T) {
 	job, err := jobs.Decode([]byte(`{"user": "ada@example.com", "action": "gmail.users.messages.insert"}`), "4711")
 	if err != nil || job.ID != "4711" || job.Batch() != "" {
@@ -64,7 +84,7 @@ var wrong = []struct{ name, job, path, says string }{
 	{"nothing", ``, "", "not valid JSON"},
 	{"two jobs", `{"user":"a@b.cd","action":"a.b"} {}`, "", "not valid JSON"},
 	{"array", `[]`, "", "an object is expected"},
-	{"unknown field", `{"user":"a@b.cd","actoin":"a.b"}`, "actoin", "not a known field; accepted here are id, user, action"},
+	{"unknown field", `{"user":"a@b.cd","actoin":"a.b"}`, "actoin", "not a known field; accepted here are id, user, as, action"},
 	{"another case", `{"User":"a@b.cd","action":"a.b"}`, "User", "not a known field"},
 	{"hostile field", `{"user":"a@b.cd","x\ny\u001b[31m":1}`, `"x\ny\x1b[31m"`, "not a known field"},
 	{"doubled field", `{"user":"a@b.cd","user":"c@b.cd","action":"a.b"}`, "user", "given twice"},
@@ -83,9 +103,11 @@ var wrong = []struct{ name, job, path, says string }{
 	{"body null", `{"user":"a@b.cd","action":"a.b","body":null}`, "body", "is null; an object is expected"},
 	{"two message sources", `{"user":"a@b.cd","action":"a.b","message":{"raw":"YQ","uri":"gs://a/b"}}`, "message", "both raw and uri"},
 	{"no message source", `{"user":"a@b.cd","action":"a.b","message":{}}`, "message", "is empty; give exactly one"},
+	{"raw and compose", `{"user":"a@b.cd","action":"a.b","message":{"raw":"YQ","compose":{"text":"t"}}}`, "message", "both raw and compose"},
+	{"all message sources", `{"user":"a@b.cd","action":"a.b","message":{"raw":"YQ","uri":"gs://a/b","compose":{}}}`, "message", "both raw and uri and compose"},
 	{"message a letter", `{"user":"a@b.cd","action":"a.b","message":"Dear Ada"}`, "message", "message: is a string; an object is expected"},
 	{"message null", `{"user":"a@b.cd","action":"a.b","message":null}`, "message", "is null"},
-	{"message unknown", `{"user":"a@b.cd","action":"a.b","message":{"rwa":"YQ"}}`, "message.rwa", "accepted here are raw, uri"},
+	{"message unknown", `{"user":"a@b.cd","action":"a.b","message":{"rwa":"YQ"}}`, "message.rwa", "accepted here are raw, uri, compose"},
 	{"raw in plain base64", `{"user":"a@b.cd","action":"a.b","message":{"raw":"a+/b"}}`, "message.raw", `'+' at byte 1`},
 	{"raw broken", `{"user":"a@b.cd","action":"a.b","message":{"raw":"a"}}`, "message.raw", "not base64url"},
 	{"raw in lines", `{"user":"a@b.cd","action":"a.b","message":{"raw":"YWFh\nYWFh"}}`, "message.raw", "line break"},
@@ -99,6 +121,24 @@ var wrong = []struct{ name, job, path, says string }{
 	{"dryRun a string", `{"user":"a@b.cd","action":"a.b","dryRun":"true"}`, "dryRun", `is a string "true"; true or false is expected`},
 	{"labels with a number", `{"user":"a@b.cd","action":"a.b","labels":{"n":1}}`, "labels.n", "a string is expected"},
 	{"labels with no name", `{"user":"a@b.cd","action":"a.b","labels":{"":"x"}}`, `labels.""`, "names have 1 to 64 bytes"},
+	{"as a user", `{"as":"ada@example.com","action":"a.b"}`, "as", `is "ada@example.com"; accepted is serviceAccount`},
+	{"as both", `{"user":"a@b.cd","as":"serviceAccount","action":"a.b"}`, "as", "is given beside user"},
+	{"as null", `{"as":null,"action":"a.b"}`, "as", "is null"},
+	{"two media sources", `{"user":"a@b.cd","action":"a.b","media":{"data":"YQ==","uri":"gs://abc/b"}}`, "media", "both data and uri"},
+	{"no media source", `{"user":"a@b.cd","action":"a.b","media":{"contentType":"image/png"}}`, "media", "is empty; give exactly one"},
+	{"media without type", `{"user":"a@b.cd","action":"a.b","media":{"data":"YQ=="}}`, "media.contentType", "is missing"},
+	{"media of no type", `{"user":"a@b.cd","action":"a.b","media":{"uri":"gs://abc/b","contentType":"png"}}`, "media.contentType", `is "png"; a media type`},
+	{"media type with a line break", `{"user":"a@b.cd","action":"a.b","media":{"uri":"gs://abc/b","contentType":"image/png\r\nX: y"}}`, "media.contentType", "a media type"},
+	{"media broken", `{"user":"a@b.cd","action":"a.b","media":{"data":"Y","contentType":"image/png"}}`, "media.data", "is not base64"},
+	{"media padded too much", `{"user":"a@b.cd","action":"a.b","media":{"data":"YQ======","contentType":"image/png"}}`, "media.data", "is not base64"},
+	{"media in lines", `{"user":"a@b.cd","action":"a.b","media":{"data":"YWFh\nYWFh","contentType":"image/png"}}`, "media.data", "line break"},
+	{"media a number", `{"user":"a@b.cd","action":"a.b","media":{"data":5}}`, "media.data", "is a number; a string is expected"},
+	{"media elsewhere", `{"user":"a@b.cd","action":"a.b","media":{"uri":"https://x/y"}}`, "media.uri", "gs://BUCKET/OBJECT is expected"},
+	{"no pages", `{"user":"a@b.cd","action":"a.b","pages":{}}`, "pages.max", "is 0; a number of pages from 1 to 1000"},
+	{"too many pages", `{"user":"a@b.cd","action":"a.b","pages":{"max":1001}}`, "pages.max", "is 1001"},
+	{"half a page", `{"user":"a@b.cd","action":"a.b","pages":{"max":1.5}}`, "pages.max", "an integer is expected"},
+	{"output elsewhere", `{"user":"a@b.cd","action":"a.b","output":"/tmp/x"}`, "output", "gs://BUCKET/OBJECT is expected"},
+	{"output in pages", `{"user":"a@b.cd","action":"a.b","output":"gs://abc/b","pages":{"max":2}}`, "output", "is given beside pages"},
 	{"broken UTF-8", "{\"user\":\"a@b.cd\",\"action\":\"a.b\",\"id\":\"\xff\"}", "", "not valid JSON"},
 }
 
@@ -201,9 +241,14 @@ func agree(t testing.TB, s *jsonschema.Schema, data []byte) {
 
 // beyondSchema tells whether an error is of the few kinds that JSON Schema
 // cannot express: doubled names, invalid UTF-8, counting bytes and not
-// characters, and whether base64 comes out even.
+// characters, sums, whether base64 comes out even, what only a parser of
+// mailboxes or MIME types knows, and what one field says of another.
 func beyondSchema(err error) bool {
-	for _, words := range []string{"given twice", "not valid JSON", "bytes long", "bytes, values", "not base64url"} {
+	for _, words := range []string{
+		"given twice", "not valid JSON", "bytes long", "bytes, values", "words of at most", "not base64",
+		"recipients in all", "mailbox", "a media type such as", "a MIME type such as", "no attachment can have", "parameters in ASCII",
+		"in another spelling", "not for headers to say", "html has no cid", "that of another attachment",
+	} {
 		if strings.Contains(err.Error(), words) {
 			return true
 		}
@@ -214,16 +259,30 @@ func beyondSchema(err error) bool {
 func TestSchemaAgreesWithDecoder(t *testing.T) {
 	s := schema(t, "job.json", jobs.JobSchema)
 	agree(t, s, []byte(whole))
+	agree(t, s, []byte(asItself))
+	agree(t, s, []byte(`{"user":"","as":"serviceAccount","action":"a.b"}`))
+	agree(t, s, []byte(`{"user":"a@b.cd","as":"","action":"a.b"}`))
+	agree(t, s, composed(wholeCompose))
 	for _, c := range wrong {
 		agree(t, s, []byte(c.job))
+	}
+	for _, c := range wrongCompose {
+		agree(t, s, composed(c.compose))
 	}
 }
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte(`{"user":"a@b.cd","action":"a.b","message":{"raw":"` + raw + `"}}`))
+	f.Add([]byte(asItself))
 	for _, c := range wrong {
 		f.Add([]byte(c.job))
+	}
+	f.Add(composed(wholeCompose))
+	for _, c := range wrongCompose {
+		if len(c.compose) < 1000 {
+			f.Add(composed(c.compose))
+		}
 	}
 	s := schema(f, "job.json", jobs.JobSchema)
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -25,13 +25,19 @@ const (
 	maxPath       = 256 // of a field, in an error
 )
 
-// Job is one call, to be made once, as one user.
+// AsServiceAccount is what [Job].As says for the service account itself.
+const AsServiceAccount = "serviceAccount"
+
+// Job is one call, to be made once, as one user or as the service account.
 type Job struct {
 	// ID is the idempotency key: two jobs with one id are one job. Where the
 	// author gave none it is the Pub/Sub message id.
 	ID string `json:"id,omitzero"`
 	// User is the primary address of whom to act as, in lower case.
-	User string `json:"user"`
+	User string `json:"user,omitzero"`
+	// As is [AsServiceAccount] in place of a user, to act as the service account
+	// itself, with no delegation.
+	As string `json:"as,omitzero"`
 	// Action is the method's Discovery id, such as "gmail.users.messages.insert".
 	Action string `json:"action"`
 	// Params are the method's path and query parameters, a JSON object as it
@@ -41,6 +47,12 @@ type Job struct {
 	Body jsontext.Value `json:"body,omitzero"`
 	// Message is the letter of a mail method.
 	Message *Message `json:"message,omitzero"`
+	// Media is what another method uploads.
+	Media *Media `json:"media,omitzero"`
+	// Pages asks to follow a list's page tokens.
+	Pages *Pages `json:"pages,omitzero"`
+	// Output is where in Cloud Storage a download goes, as gs://BUCKET/OBJECT.
+	Output string `json:"output,omitzero"`
 	// NotAfter is when the job has lost its point; zero is never.
 	NotAfter time.Time `json:"notAfter,omitzero"`
 	// DryRun asks to go all the way but for the call itself.
@@ -55,6 +67,8 @@ type Message struct {
 	Raw string `json:"raw,omitzero"`
 	// URI is the letter's place in Cloud Storage, as gs://BUCKET/OBJECT.
 	URI string `json:"uri,omitzero"`
+	// Compose are the letter's fields.
+	Compose *Compose `json:"compose,omitzero"`
 
 	letter []byte // raw, decoded
 }

@@ -35,11 +35,12 @@ func (m *Message) decode() error {
 	return nil
 }
 
-// Object is the Cloud Storage bucket and object that uri names.
-func (m *Message) Object() (bucket, object string, err error) {
-	parts := objectPattern.FindStringSubmatch(m.URI)
-	if parts == nil || len(parts[2]) > maxObject || parts[2] == "." || parts[2] == ".." || strings.ContainsFunc(m.URI, unicode.IsControl) {
-		return "", "", Errorf("message.uri", "is %s; gs://BUCKET/OBJECT is expected", Quote(m.URI))
+// ObjectOf is the Cloud Storage bucket and object that the field at that path
+// names.
+func ObjectOf(path, uri string) (bucket, object string, err error) {
+	parts := objectPattern.FindStringSubmatch(uri)
+	if parts == nil || len(parts[2]) > maxObject || parts[2] == "." || parts[2] == ".." || strings.ContainsFunc(uri, unicode.IsControl) {
+		return "", "", Errorf(path, "is %s; gs://BUCKET/OBJECT is expected", Quote(uri))
 	}
 	return parts[1], parts[2], nil
 }

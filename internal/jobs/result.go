@@ -69,10 +69,13 @@ type Result struct {
 	Job    string `json:"job"`
 	Batch  string `json:"batch,omitzero"`
 	User   string `json:"user,omitzero"`
+	As     string `json:"as,omitzero"`
 	Action string `json:"action,omitzero"`
 	Status Status `json:"status"`
 	// Response is what the API answered, as JSON.
 	Response jsontext.Value `json:"response,omitzero"`
+	// ResponseCut is set where Response is only the beginning of the answer.
+	ResponseCut *Cut `json:"responseCut,omitzero"`
 	// Error is set for every status that is not [Status.Good].
 	Error *Error `json:"error,omitzero"`
 	// Attempts counts the deliveries that began the job, this one included.
@@ -82,9 +85,18 @@ type Result struct {
 	Labels     map[string]string `json:"labels,omitzero"`
 }
 
+// Cut says that an answer was too long for a result. What is there is still
+// JSON: the arrays and objects that were open are closed.
+type Cut struct {
+	// KeptBytes is how long the response is, and TotalBytes how long Google's
+	// answer was; 0 where it was not read to its end.
+	KeptBytes  int   `json:"keptBytes"`
+	TotalBytes int64 `json:"totalBytes,omitzero"`
+}
+
 // NewResult begins the result of a job; the caller sets how it ended.
 func NewResult(job Job) Result {
-	return Result{Job: job.ID, Batch: job.Batch(), User: job.User, Action: job.Action, Labels: job.Labels}
+	return Result{Job: job.ID, Batch: job.Batch(), User: job.User, As: job.As, Action: job.Action, Labels: job.Labels}
 }
 
 // Encode is the result as it is published.

@@ -28,15 +28,17 @@ type Policy struct {
 	Actions []string `yaml:"actions"`
 	// DenyUsers are never acted for.
 	DenyUsers []string `yaml:"denyUsers"`
+	// ServiceAccountActions are globs over the method ids that may be called as the
+	// service account itself, for which the three above say nothing.
+	ServiceAccountActions []string `yaml:"serviceAccountActions"`
 }
 
 // file is a policy as it stands in a file: with the limits that this version
 // cannot keep. A limit that is not kept must not look as if it were.
 type file struct {
-	Policy                `yaml:",inline"`
-	ProtectAdmins         bool     `yaml:"protectAdmins"`
-	ServiceAccountActions []string `yaml:"serviceAccountActions"`
-	When                  string   `yaml:"when"`
+	Policy        `yaml:",inline"`
+	ProtectAdmins bool   `yaml:"protectAdmins"`
+	When          string `yaml:"when"`
 }
 
 var (
@@ -53,7 +55,7 @@ func Parse(data []byte) (*Policy, error) {
 	decoder := yaml.NewDecoder(strings.NewReader(string(data)))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("not a policy: %s", unknownField.ReplaceAllString(err.Error(), "$1: is not a known field; accepted are domains, actions, denyUsers, protectAdmins, serviceAccountActions, when"))
+		return nil, fmt.Errorf("not a policy: %s", unknownField.ReplaceAllString(err.Error(), "$1: is not a known field; accepted are domains, actions, denyUsers, serviceAccountActions, protectAdmins, when"))
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("not a policy: there is more than one YAML document; give one")
@@ -77,15 +79,25 @@ func (f *file) check() error {
 			return fmt.Errorf("domains[%d]: %s is no domain; one such as example.com is expected (a subdomain is listed by itself)", i, jobs.Quote(domain))
 		}
 	}
-	for i, glob := range f.Actions {
-		if !actionPattern.MatchString(glob) {
-			return fmt.Errorf("actions[%d]: %s is no glob over method ids; letters, digits, dots and * are accepted, as in gmail.users.messages.*", i, jobs.Quote(glob))
-		}
+	if err := checkGlobs("actions", f.Actions); err != nil {
+		return err
+	}
+	if err := checkGlobs("serviceAccountActions", f.ServiceAccountActions); err != nil {
+		return err
 	}
 	for i, user := range f.DenyUsers {
 		f.DenyUsers[i] = strings.ToLower(strings.TrimSpace(user))
 		if name, domain, ok := strings.Cut(f.DenyUsers[i], "@"); !ok || name == "" || !domainPattern.MatchString(domain) {
 			return fmt.Errorf("denyUsers[%d]: %s is no address; one such as ceo@example.com is expected", i, jobs.Quote(user))
+		}
+	}
+	return nil
+}
+
+func checkGlobs(field string, globs []string) error {
+	for i, glob := range globs {
+		if !actionPattern.MatchString(glob) {
+			return fmt.Errorf("%s[%d]: %s is no glob over method ids; letters, digits, dots and * are accepted, as in gmail.users.messages.*", field, i, jobs.Quote(glob))
 		}
 	}
 	return nil
@@ -98,32 +110,46 @@ func (r *Refusal) Error() string { return r.Message }
 
 // Allow gives a [*Refusal], or nil where the job may be done.
 func (p *Policy) Allow(job jobs.Job) error {
-	if p == nil {
-		return &Refusal{
-			"noPolicy", "No policy is set, so every job is refused.",
-			"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists domains and actions, for example: domains: [" + job.Domain() + "], actions: [" + job.Action + "].",
-		}
-	}
-	if !slices.Contains(p.Domains, job.Domain()) {
+	switch {
+	case p == nil:
+		return noPolicy(job)
+	case job.As == jobs.AsServiceAccount:
+		return allowed(p.ServiceAccountActions, "serviceAccountActions", job.Action)
+	case !slices.Contains(p.Domains, job.Domain()):
 		return &Refusal{
 			"domainNotAllowed", "The policy does not list the domain " + job.Domain() + ".",
 			"If " + job.User + " may be acted for, add the domain to domains in the policy.",
 		}
-	}
-	if slices.Contains(p.DenyUsers, job.User) {
+	case slices.Contains(p.DenyUsers, job.User):
 		return &Refusal{
 			"userDenied", "The policy denies acting as " + job.User + ".",
 			"If that is no longer wanted, take the user out of denyUsers in the policy.",
 		}
 	}
-	for _, glob := range p.Actions {
-		if ok, _ := path.Match(glob, job.Action); ok { // checked in Parse
+	return allowed(p.Actions, "actions", job.Action)
+}
+
+func noPolicy(job jobs.Job) *Refusal {
+	example := "domains: [" + job.Domain() + "], actions: [" + job.Action + "]"
+	if job.As == jobs.AsServiceAccount {
+		example = "serviceAccountActions: [" + job.Action + "]"
+	}
+	return &Refusal{
+		"noPolicy", "No policy is set, so every job is refused.",
+		"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists what may be done, for example: " + example + ".",
+	}
+}
+
+// allowed looks for the action in the globs of that field.
+func allowed(globs []string, field, action string) error {
+	for _, glob := range globs {
+		if ok, _ := path.Match(glob, action); ok { // checked in Parse
 			return nil
 		}
 	}
 	return &Refusal{
-		"actionNotAllowed", "The policy does not allow " + job.Action + ".",
-		"If it may be called, add it to actions in the policy.",
+		"actionNotAllowed", "The policy does not allow " + action + ".",
+		"If it may be called, add it to " + field + " in the policy.",
 	}
 }
 

@@ -18,6 +18,7 @@ const usual = `
 domains: [Example.com, sales.example.org]
 actions: ["gmail.users.messages.*", "calendar.events.insert"]
 denyUsers: [CEO@example.com]
+serviceAccountActions: ["sql.instances.*"]
 `
 
 func TestAllow(t *testing.T) {
@@ -49,6 +50,38 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+// What a user may be acted for with, and what the service account may do, are
+// two lists.
+func TestAllowAsTheServiceAccount(t *testing.T) {
+	p, err := policy.Parse([]byte(usual))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none *policy.Policy
+	for _, c := range []struct {
+		p              *policy.Policy
+		action, reason string
+	}{
+		{p, "sql.instances.list", ""},
+		{p, "sql.backupRuns.delete", "actionNotAllowed"},
+		{p, "calendar.events.insert", "actionNotAllowed"},
+		{&policy.Policy{Domains: []string{""}, Actions: []string{"*"}}, "sql.instances.list", "actionNotAllowed"},
+		{none, "sql.instances.list", "noPolicy"},
+	} {
+		err := c.p.Allow(jobs.Job{As: jobs.AsServiceAccount, Action: c.action})
+		var refusal *policy.Refusal
+		switch {
+		case c.reason == "" && err != nil:
+			t.Errorf("%s: %v", c.action, err)
+		case c.reason != "" && (!errors.As(err, &refusal) || refusal.Reason != c.reason || !strings.Contains(refusal.Fix, "serviceAccountActions")):
+			t.Errorf("%s: got %#v, want %s", c.action, err, c.reason)
+		}
+	}
+	if p.Allow(jobs.Job{User: "ada@example.com", Action: "sql.instances.list"}) == nil {
+		t.Error("what the service account may do, it may do as a user, too")
+	}
+}
+
 // Nothing set, nothing listed, nothing allowed.
 func TestDenyByDefault(t *testing.T) {
 	job := jobs.Job{User: "ada@example.com", Action: "gmail.users.messages.insert"}
@@ -76,6 +109,7 @@ var wrong = []struct{ text, says string }{
 	{"domains: [example.com, 'ada@example.com']", `domains[1]: "ada@example.com" is no domain`},
 	{"domains: [com]", `domains[0]: "com" is no domain`},
 	{"actions: ['gmail.[a-z']", `actions[0]: "gmail.[a-z" is no glob`},
+	{"serviceAccountActions: ['sql instances']", `serviceAccountActions[0]: "sql instances" is no glob`},
 	{"denyUsers: [ceo]", `denyUsers[0]: "ceo" is no address`},
 	{"protectAdmins: true", "protectAdmins: true: this version cannot"},
 	{"when: job.user != ''", "when: this version cannot"},
@@ -105,7 +139,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{usual, "{}", "protectAdmins: false", "serviceAccountActions: [sql.instances.list]", wrong[0].text, wrong[2].text, wrong[4].text, wrong[5].text, wrong[6].text, wrong[7].text, wrong[8].text} {
+	for _, text := range []string{usual, "{}", "protectAdmins: false", "serviceAccountActions: [sql.instances.list]", wrong[0].text, wrong[2].text, wrong[4].text, wrong[5].text, wrong[6].text, wrong[7].text, wrong[8].text, wrong[9].text} {
 		var v any
 		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,306 @@
+package actions
+
+import (
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// Description is all that a person has to know to write a job for a method.
+type Description struct {
+	ID      string `json:"id"`
+	Summary string `json:"summary"`
+	// Address is the HTTP method and a template of the address.
+	Address string        `json:"address"`
+	Params  []Input       `json:"params"`
+	Body    []Input       `json:"body,omitempty"`
+	Takes   string        `json:"takes,omitempty"` // message, media
+	Accepts []string      `json:"accepts,omitempty"`
+	MaxSize int64         `json:"maxSize,omitempty"` // in bytes
+	Output  bool          `json:"output"`            // output may be given
+	Pages   bool          `json:"pages"`             // pages may be given
+	Scopes  []ScopeChoice `json:"scopes"`
+	// Units are quota units, where the API counts in them; otherwise 1, a request.
+	Units  int    `json:"units"`
+	Class  Class  `json:"class"`
+	Lookup Lookup `json:"lookup,omitempty"`
+	// Example is a job that passes every check.
+	Example jsontext.Value `json:"example"`
+}
+
+// Input is a parameter, or a field of the body.
+type Input struct {
+	Name     string `json:"name"`
+	Accepts  string `json:"accepts"`
+	Required bool   `json:"required"`
+	Summary  string `json:"summary,omitempty"`
+}
+
+// ScopeChoice is which scopes are asked for, and for which jobs.
+type ScopeChoice struct {
+	Scopes []string `json:"scopes"`
+	If     string   `json:"if,omitempty"` // empty: for all others
+}
+
+// Summary is a method in one line.
+type Summary struct {
+	ID      string `json:"id"`
+	Summary string `json:"summary"`
+}
+
+// List is every method that a job may call, sorted by its id. It reads the facts
+// of all APIs.
+func (a *Actions) List() []Summary {
+	var all []Summary
+	for _, name := range a.methods.Names() {
+		api, _ := a.methods.API(name)
+		for _, m := range api.Methods {
+			if _, err := a.find(m.ID); err == nil {
+				all = append(all, Summary{m.ID, m.Summary})
+			}
+		}
+	}
+	return all
+}
+
+// Describe tells all of a method. An error is a [*jobs.FieldError].
+func (a *Actions) Describe(id string) (*Description, error) {
+	m, err := a.find(id)
+	if err != nil {
+		return nil, err
+	}
+	c := &Call{Actions: a, method: m}
+	d := &Description{
+		ID: m.ID, Summary: m.Summary, Address: m.HTTPMethod + " " + m.Root + m.Path,
+		Output: m.Download, Pages: itemsOf(m) != "", Units: unitsOf(id), Class: classOf(m), Lookup: lookupOf(id),
+		Scopes: scopeChoices(m), Example: c.example(),
+	}
+	for _, p := range m.Params {
+		in := Input{p.Name, expected(p.Type), p.Required && p.Name != "userId", p.Summary}
+		if p.Repeated {
+			in.Accepts = "an array, each of its items " + in.Accepts
+		}
+		d.Params = append(d.Params, in)
+	}
+	if m.Request != nil {
+		for _, f := range m.Request.Fields {
+			if !f.ReadOnly && f.Name != mediaFields[id] {
+				d.Body = append(d.Body, Input{f.Name, expected(f.Type), slices.Contains(f.RequiredBy, id) && !c.takesLetter(), f.Summary})
+			}
+		}
+	}
+	switch {
+	case c.takesLetter():
+		d.Takes = "message"
+	case m.Upload != nil, mediaFields[id] != "":
+		d.Takes = "media"
+	}
+	if m.Upload != nil {
+		d.Accepts, d.MaxSize = m.Upload.Accept, m.Upload.MaxSize
+	}
+	return d, nil
+}
+
+// scopeChoices are the scopes that the method's jobs may need.
+func scopeChoices(m *discovery.Method) []ScopeChoice {
+	var all []ScopeChoice
+	for _, row := range scopeRows {
+		if matches(row.glob, m.ID) && accepts(m, row.scopes) {
+			all = append(all, ScopeChoice{long(row.scopes), row.If})
+			if row.when == nil {
+				return all
+			}
+		}
+	}
+	return append(all, ScopeChoice{Scopes: scopesFor(m, jobs.Job{}, nil)})
+}
+
+// cloudAPIs are those of Google Cloud: no user's own data, so they are called as the
+// service account.
+var cloudAPIs = []string{"cloudresourcemanager", "compute", "datastore", "iam", "sql", "storage"}
+
+// example is a job for the method with all that is required.
+func (c *Call) example() jsontext.Value {
+	m := c.method
+	job := jobs.Job{User: "ada@example.com", Action: m.ID}
+	if prefix, _, _ := strings.Cut(m.ID, "."); slices.Contains(cloudAPIs, prefix) {
+		job.User, job.As = "", jobs.AsServiceAccount
+	}
+	params := map[string]any{}
+	for _, p := range m.Params {
+		if p.Required && (p.Name != "userId" || anyMatches(othersUserID, m.ID)) {
+			params[p.Name] = sample(p.Name, p.Type)
+			if p.Repeated {
+				params[p.Name] = []any{params[p.Name]}
+			}
+		}
+	}
+	if len(params) > 0 {
+		job.Params = marshal(params)
+	}
+	switch {
+	case c.takesLetter():
+		job.Message = &jobs.Message{Compose: &jobs.Compose{To: []string{"grace@example.com"}, Subject: "Hello", Text: "Hello, Grace!"}}
+	case anyMatches(mediaNeeded, m.ID), mediaFields[m.ID] != "", m.ID == "drive.files.create":
+		job.Media = &jobs.Media{URI: "gs://bucket/object", ContentType: "image/png"}
+	}
+	if body := c.exampleBody(); len(body) > 0 && !c.takesLetter() {
+		job.Body = marshal(body)
+	}
+	if m.Download && m.Response == nil {
+		job.Output = "gs://bucket/object"
+	}
+	return marshal(job)
+}
+
+// shownFields is how many fields the body of an example has that need not be there.
+const shownFields = 2
+
+// exampleBody has what is required, or else some fields of those that may be set.
+func (c *Call) exampleBody() map[string]any {
+	if c.method.Request == nil {
+		return nil
+	}
+	media := mediaFields[c.method.ID]
+	body := c.required(c.method.Request)
+	delete(body, media)
+	for _, f := range c.method.Request.Fields {
+		if len(body) >= shownFields {
+			break
+		}
+		plain := f.Type.Kind == discovery.String && f.Type.Format == ""
+		if plain && !f.ReadOnly && !slices.Contains([]string{"kind", "etag", "id", media}, f.Name) {
+			body[f.Name] = sample(f.Name, f.Type)
+		}
+	}
+	return body
+}
+
+// required has the fields that an object must have.
+func (c *Call) required(s *discovery.Schema) map[string]any {
+	object := map[string]any{}
+	for _, f := range s.Fields {
+		if !slices.Contains(f.RequiredBy, c.method.ID) {
+			continue
+		}
+		switch t := f.Type; {
+		case t.Kind == discovery.Object:
+			object[f.Name] = c.required(t.Schema)
+		case t.Kind == discovery.Array && t.Elem.Kind == discovery.Object:
+			object[f.Name] = []any{c.required(t.Elem.Schema)}
+		default:
+			object[f.Name] = sample(f.Name, t)
+		}
+	}
+	return object
+}
+
+// sample is a value of the type.
+func sample(name string, t *discovery.Type) any {
+	switch t.Kind {
+	case discovery.Boolean:
+		return true
+	case discovery.Integer, discovery.Number:
+		return jsontext.Value(max(t.Min, "1"))
+	case discovery.Array:
+		return []any{sample(name, t.Elem)}
+	case discovery.Object:
+		return map[string]any{}
+	case discovery.Map:
+		return map[string]any{"key": sample(name, t.Elem)}
+	case discovery.Any:
+		return name
+	default:
+	}
+	switch {
+	case t.Enum != nil:
+		return t.Enum[len(t.Enum)-1]
+	case t.Pattern != "":
+		return matching(t.Pattern)
+	}
+	if text, ok := samples[t.Format]; ok {
+		return text
+	}
+	return capitals(name)
+}
+
+var samples = map[string]string{
+	"int64": "1", "uint64": "1", "byte": "SGVsbG8=", "date": "2026-11-30", "date-time": "2026-11-30T00:00:00Z",
+	"google-datetime": "2026-11-30T00:00:00Z", "google-duration": "60s", "google-fieldmask": "name",
+}
+
+// capitals writes fileId as FILE_ID.
+func capitals(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String()
+}
+
+// matching is a short text that matches a pattern of Google's.
+func matching(pattern string) string {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil { // discovery's tests compile them all
+		return ""
+	}
+	var b strings.Builder
+	match(&b, re)
+	return b.String()
+}
+
+func match(b *strings.Builder, re *syntax.Regexp) {
+	switch re.Op {
+	case syntax.OpLiteral:
+		b.WriteString(string(re.Rune))
+	case syntax.OpCharClass:
+		b.WriteRune(oneOf(re.Rune))
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		b.WriteByte('a')
+	case syntax.OpCapture, syntax.OpAlternate, syntax.OpPlus:
+		match(b, re.Sub[0])
+	case syntax.OpRepeat:
+		for range max(1, re.Min) {
+			match(b, re.Sub[0])
+		}
+	case syntax.OpStar:
+		if re.Sub[0].Op == syntax.OpAnyCharNotNL || re.Sub[0].Op == syntax.OpAnyChar {
+			b.WriteByte('a') // a part of a name, which may not be empty
+		}
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			match(b, sub)
+		}
+	default: // what matches nothing, and what may be left out
+	}
+}
+
+// oneOf is a character of a class, whose ranges are pairs: a letter if it has any.
+func oneOf(class []rune) rune {
+	for _, wanted := range []rune{'a', 'A', '1'} {
+		for i := 0; i < len(class); i += 2 {
+			if class[i] <= wanted && wanted <= class[i+1] {
+				return wanted
+			}
+		}
+	}
+	return class[0]
+}
+
+func marshal(v any) jsontext.Value {
+	data, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil { // of our own making
+		panic("actions: " + err.Error())
+	}
+	return data
+}

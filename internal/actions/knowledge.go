@@ -1,0 +1,358 @@
+package actions
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// What is known of methods beyond what Discovery states. In each table the first
+// row that fits counts. A glob is over method ids, * is any characters, dots
+// included.
+
+// Class says what it means to make a call twice.
+type Class string
+
+// The classes.
+const (
+	Read       Class = "read"       // it changes nothing
+	Idempotent Class = "idempotent" // twice is as once
+	Once       Class = "once"       // twice is not as once
+)
+
+// classRow gives methods another class than their HTTP method's.
+type classRow struct {
+	glob  string
+	class Class
+}
+
+// Sources are the methods' reference pages; what is not here has the class of its
+// HTTP method, which RFC 9110, 9.2, defines.
+var classRows = []classRow{
+	{"*.getIamPolicy", Read},
+	{"*.testIamPermissions", Read},
+	{"calendar.freebusy.query", Read},
+	{"chat.spaces.messages.search", Read},
+	{"chromepolicy.customers.policies.resolve", Read},
+	{"chromepolicy.customers.policies.groups.listGroupPriorityOrdering", Read},
+	{"cloudsearch.query.*", Read},
+	{"cloudsearch.debug.*", Read},
+	{"compute.*.getHealth", Read},
+	{"compute.*.listManagedInstances", Read},
+	{"compute.*.listPerInstanceConfigs", Read},
+	{"compute.*.listInstances", Read},
+	{"compute.*.listNetworkEndpoints", Read},
+	{"compute.projects.listXpnHosts", Read},
+	{"datastore.projects.lookup", Read},
+	{"datastore.projects.runQuery", Read},
+	{"datastore.projects.runAggregationQuery", Read},
+	{"driveactivity.activity.query", Read},
+	{"gmailpostmastertools.*uery", Read},
+	{"iam.*.query*", Read},
+	{"sheets.spreadsheets.developerMetadata.search", Read},
+	{"sheets.spreadsheets.getByDataFilter", Read},
+	{"sheets.spreadsheets.values.batchGetByDataFilter", Read},
+	{"vault.matters.count", Read},
+
+	// They set labels to what the job says, or bring about a state.
+	{"gmail.users.*.modify", Idempotent},
+	{"gmail.users.*.trash", Idempotent},
+	{"gmail.users.*.untrash", Idempotent},
+	{"gmail.users.messages.batchModify", Idempotent},
+	{"gmail.users.messages.batchDelete", Idempotent},
+	{"gmail.users.watch", Idempotent}, // a new one takes the old one's place
+	{"gmail.users.stop", Idempotent},
+	{"calendar.acl.insert", Idempotent}, // a rule for a scope that has one replaces it
+	{"calendar.calendars.clear", Idempotent},
+	{"calendar.calendarList.insert", Idempotent},
+	{"compute.instances.start", Idempotent},
+	{"compute.instances.stop", Idempotent},
+	{"directory.chromeosdevices.moveDevicesToOu", Idempotent},
+	{"directory.users.makeAdmin", Idempotent},
+	{"directory.users.signOut", Idempotent},
+	{"sheets.spreadsheets.values.batchClear", Idempotent},
+	{"sheets.spreadsheets.values.batchUpdate", Idempotent},
+	{"sheets.spreadsheets.values.clear", Idempotent},
+	{"tasks.tasks.clear", Idempotent},
+}
+
+func classOf(m *discovery.Method) Class {
+	for _, row := range classRows {
+		if matches(row.glob, m.ID) {
+			return row.class
+		}
+	}
+	switch m.HTTPMethod {
+	case http.MethodGet:
+		return Read
+	case http.MethodPost:
+		return Once
+	}
+	return Idempotent // PUT, PATCH and DELETE say what is to be, not what to add
+}
+
+// Lookup says how to find out whether a call took effect whose answer was lost.
+type Lookup string
+
+// The ways to look.
+const (
+	ByMessageID Lookup = "rfc822msgid" // search the mailbox for the Message-ID that the job's letter has
+	ByID        Lookup = "id"          // get what has the id that the body gives it
+	ReadBack    Lookup = "readBack"    // get it, and compare
+)
+
+type lookupRow struct {
+	glob   string
+	lookup Lookup
+}
+
+// Only methods that are not to be made twice need one.
+var lookupRows = []lookupRow{
+	{"gmail.users.messages.insert", ByMessageID}, // https://developers.google.com/workspace/gmail/api/guides/filtering
+	{"gmail.users.messages.import", ByMessageID},
+	{"gmail.users.messages.send", ByMessageID},
+	{"gmail.users.drafts.create", ByMessageID},
+	{"gmail.users.drafts.send", ByMessageID},
+	{"calendar.events.insert", ByID}, // https://developers.google.com/workspace/calendar/api/v3/reference/events#id
+	{"calendar.events.import", ReadBack},
+	{"classroom.courses.create", ByID}, // with an alias of the author's for an id
+	{"drive.files.create", ByID},       // with an id of files.generateIds
+	{"directory.*.insert", ReadBack},
+	{"gmail.users.settings.*.create", ReadBack},
+	{"gmail.users.labels.create", ReadBack},
+	{"licensing.licenseAssignments.insert", ReadBack},
+	{"chat.spaces.messages.create", ByID}, // with messageId
+}
+
+func lookupOf(id string) Lookup {
+	for _, row := range lookupRows {
+		if matches(row.glob, id) {
+			return row.lookup
+		}
+	}
+	return ""
+}
+
+type unitsRow struct {
+	glob  string
+	units int
+}
+
+// Gmail counts units; the others count requests. Source:
+// https://developers.google.com/workspace/gmail/api/reference/quota, since May 2026.
+var unitsRows = []unitsRow{
+	{"gmail.users.messages.insert", 25},
+	{"gmail.users.messages.import", 25},
+	{"gmail.users.messages.send", 100},
+	{"gmail.users.messages.get", 20},
+	{"gmail.users.messages.attachments.get", 20},
+	{"gmail.users.messages.trash", 20},
+	{"gmail.users.messages.delete", 10},
+	{"gmail.users.messages.batch*", 50},
+	{"gmail.users.messages.*", 5}, // list, modify, untrash
+	{"gmail.users.drafts.send", 100},
+	{"gmail.users.drafts.get", 20},
+	{"gmail.users.drafts.update", 15},
+	{"gmail.users.drafts.list", 5},
+	{"gmail.users.drafts.*", 10}, // create, delete
+	{"gmail.users.threads.get", 40},
+	{"gmail.users.threads.trash", 20},
+	{"gmail.users.threads.delete", 20},
+	{"gmail.users.threads.*", 10}, // list, modify, untrash
+	{"gmail.users.history.list", 2},
+	{"gmail.users.watch", 100},
+	{"gmail.users.stop", 50},
+	{"gmail.users.labels.get", 1},
+	{"gmail.users.labels.list", 1},
+	{"gmail.users.labels.*", 5},
+	{"gmail.users.settings.*.get", 1},
+	{"gmail.users.settings.*.list", 1},
+	{"gmail.users.settings.get*", 1},
+	{"gmail.users.settings.updatePop", 100},
+	{"gmail.users.settings.*.delete", 5},
+	{"gmail.users.settings.filters.create", 5},
+	{"gmail.users.settings.update*", 5},
+	{"gmail.users.settings.*", 100}, // what sends mail or changes sendAs
+}
+
+func unitsOf(id string) int {
+	for _, row := range unitsRows {
+		if matches(row.glob, id) {
+			return row.units
+		}
+	}
+	return 1
+}
+
+// scopeRow is a choice that the rule of narrowest would not make.
+type scopeRow struct {
+	glob string
+	// scopes are those to ask for; without "https://", those that begin with
+	// https://www.googleapis.com/auth/. Most often one.
+	scopes []string
+	// when says for which jobs; nil is all. If is that in words.
+	when func(jobs.Job, url.Values) bool
+	If   string
+}
+
+// The sources are the methods' reference pages, and for what a scope shows
+// https://developers.google.com/identity/protocols/oauth2/scopes.
+var scopeRows = []scopeRow{
+	// gmail.metadata shows no bodies, and cannot search.
+	{"gmail.users.messages.get", []string{"gmail.metadata"}, headersOnly, "format is metadata or minimal"},
+	{"gmail.users.threads.get", []string{"gmail.metadata"}, headersOnly, "format is metadata or minimal"},
+	{"gmail.users.messages.get", []string{"gmail.readonly"}, nil, ""},
+	{"gmail.users.threads.get", []string{"gmail.readonly"}, nil, ""},
+	{"gmail.users.messages.list", []string{"gmail.readonly"}, searches, "q is given"},
+	{"gmail.users.threads.list", []string{"gmail.readonly"}, searches, "q is given"},
+	{"gmail.users.getProfile", []string{"gmail.metadata"}, nil, ""}, // gmail.compose, too, opens few methods, but may send
+	{"gmail.users.drafts.get", []string{"gmail.readonly"}, nil, ""},
+	{"gmail.users.drafts.list", []string{"gmail.readonly"}, nil, ""},
+	// It shows no mail, which gmail.readonly does, and cannot forward it, which
+	// gmail.settings.sharing can. Methods that do not accept it go by the rule.
+	{"gmail.users.settings.*", []string{"gmail.settings.basic"}, nil, ""},
+
+	{"meet.spaces.get", []string{"meetings.space.readonly"}, nil, ""},
+
+	// Files that are made by the one who calls.
+	{"drive.files.create", []string{"drive"}, intoFolder, "body.parents is given"},
+	{"drive.files.create", []string{"drive.file"}, nil, ""},
+	{"drive.files.generateIds", []string{"drive.file"}, nil, ""},
+	{"docs.documents.create", []string{"drive.file"}, nil, ""},
+	{"forms.forms.create", []string{"drive.file"}, nil, ""},
+	{"sheets.spreadsheets.create", []string{"drive.file"}, nil, ""},
+	{"slides.presentations.create", []string{"drive.file"}, nil, ""},
+	// The content of files is not metadata.
+	{"drive.files.update", []string{"drive"}, uploads, "media is given"},
+	{"drive.files.get", []string{"drive.readonly"}, downloads, "output is given"},
+	{"drive.revisions.get", []string{"drive.readonly"}, downloads, "output is given"},
+
+	{"people.people.get", []string{"contacts.readonly"}, nil, ""},
+	{"people.people.getBatchGet", []string{"contacts.readonly"}, nil, ""},
+	{"people.otherContacts.copyOtherContactToMyContactsGroup", []string{"contacts", "contacts.other.readonly"}, nil, ""}, // needs both
+	// A filter may name events of all three kinds.
+	{"chat.spaces.spaceEvents.*", []string{"chat.memberships.readonly", "chat.messages.readonly", "chat.spaces.readonly"}, nil, ""},
+	// A service account is a Chat app.
+	{"chat.*", []string{"chat.bot"}, asItself, "as is serviceAccount"},
+}
+
+func headersOnly(_ jobs.Job, q url.Values) bool {
+	return slices.Contains([]string{"metadata", "minimal"}, q.Get("format"))
+}
+func searches(_ jobs.Job, q url.Values) bool    { return q.Get("q") != "" }
+func uploads(job jobs.Job, _ url.Values) bool   { return job.Media != nil }
+func downloads(job jobs.Job, _ url.Values) bool { return job.Output != "" }
+func asItself(job jobs.Job, _ url.Values) bool  { return job.As == jobs.AsServiceAccount }
+func intoFolder(job jobs.Job, _ url.Values) bool {
+	return names(job.Body, "parents")
+}
+
+// partial are scopes that open a method only for some of what it can name: for
+// files that the caller made, for one's own coursework, within an add-on. They are
+// taken where a method accepts no others.
+var partial = []string{
+	"calendar.app.created", "calendar.events.freebusy", "calendar.events.owned", "calendar.events.owned.readonly", "calendar.events.public.readonly",
+	"chat.admin.*", "chat.app.*", "chat.bot", "chat.import", "chat.memberships.app",
+	"classroom.addons.*", "classroom.*.me", "classroom.*.me.readonly", "classroom.profile.*",
+	"contacts.other.readonly", "directory.readonly", "user.*", "userinfo.*",
+	"drive.appdata", "drive.file", "drive.meet.readonly", "drive.photos.readonly", "drive.scripts",
+	"gmail.addons.*",
+	"meetings.space.created",
+}
+
+const scopePrefix = "https://www.googleapis.com/auth/"
+
+// scopesFor are the narrowest scopes with which the job's call can be made. For
+// what has no row that is the scope that opens the fewest methods of all APIs.
+func scopesFor(m *discovery.Method, job jobs.Job, q url.Values) []string {
+	for _, row := range scopeRows {
+		if matches(row.glob, m.ID) && (row.when == nil || row.when(job, q)) && accepts(m, row.scopes) {
+			return long(row.scopes)
+		}
+	}
+	scopes := slices.DeleteFunc(slices.Clone(m.Scopes), isPartial)
+	if len(scopes) == 0 {
+		scopes = m.Scopes
+	}
+	if len(scopes) == 0 {
+		return nil
+	}
+	return []string{slices.MinFunc(scopes, narrower).URL}
+}
+
+func narrower(a, b discovery.Scope) int {
+	return cmp.Or(cmp.Compare(a.Opens, b.Opens), cmp.Compare(a.URL, b.URL))
+}
+
+func isPartial(s discovery.Scope) bool {
+	short := strings.TrimPrefix(s.URL, scopePrefix)
+	return slices.ContainsFunc(partial, func(glob string) bool { return matches(glob, short) })
+}
+
+// accepts tells whether the method's scopes have each of these.
+func accepts(m *discovery.Method, scopes []string) bool {
+	for _, want := range long(scopes) {
+		if !slices.ContainsFunc(m.Scopes, func(s discovery.Scope) bool { return s.URL == want }) {
+			return false
+		}
+	}
+	return true
+}
+
+func long(scopes []string) []string {
+	var all []string
+	for _, scope := range scopes {
+		all = append(all, scopePrefix+scope)
+	}
+	return all
+}
+
+// othersUserID are the methods whose userId is whom the call is about. Everywhere
+// else it is who acts, and another than the job's user would at best be refused
+// by Google, and at worst be done to somebody else.
+var othersUserID = []string{
+	"classroom.courses.courseWork.studentSubmissions.list",
+	"classroom.courses.studentGroups.studentGroupMembers.delete",
+	"classroom.courses.students.*",
+	"classroom.courses.teachers.*",
+	"classroom.invitations.list",
+	"classroom.userProfiles.get",
+	"cloudidentity.devices.deviceUsers.lookup",
+	"licensing.licenseAssignments.*",
+}
+
+// secretAnswers are the methods that answer with a key, a token or a code. A
+// result is published, and no place for one.
+var secretAnswers = []string{
+	"directory.verificationCodes.list",
+	"drive.files.generateCseToken",
+	"iam.locations.workforcePools.providers.scimTenants.tokens.*",
+	"iam.projects.locations.oauthClients.credentials.*",
+	"iam.projects.serviceAccounts.keys.create",
+	"iam.projects.serviceAccounts.sign*",
+	"sql.sslCerts.insert",
+	"storage.projects.hmacKeys.create",
+}
+
+// mediaFields are the fields of request bodies that take media in base64, of
+// methods without an upload address.
+var mediaFields = map[string]string{
+	"directory.users.photos.patch":     "photoData",
+	"directory.users.photos.update":    "photoData",
+	"people.people.updateContactPhoto": "photoBytes",
+}
+
+func matches(glob, name string) bool {
+	ok, _ := path.Match(glob, name) // the globs are ours, and tested
+	return ok
+}
+
+func anyMatches(globs []string, name string) bool {
+	return slices.ContainsFunc(globs, func(glob string) bool { return matches(glob, name) })
+}

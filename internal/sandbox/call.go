@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,30 +18,26 @@ type call struct {
 	tok   *token
 }
 
+// do lets the call take effect.
+func (c *call) do() reply {
+	if c.route.admit != nil {
+		if a := c.route.admit(c); a != nil {
+			return *a
+		}
+	}
+	return c.route.handle(c)
+}
+
 var errTooLarge = errors.New("request body too large")
 
 // read takes the whole body in, once. It fails with errTooLarge beyond limit.
-func (c *call) read(limit int64) error {
-	n := c.req.ContentLength
-	if n > limit {
+func (c *call) read(limit int64) (err error) {
+	if c.req.ContentLength > limit {
 		return errTooLarge
 	}
-	var err error
-	if n > 0 && n <= eagerBody {
-		c.body = make([]byte, n)
-		_, err = io.ReadFull(c.req.Body, c.body)
-		return err
-	}
-	c.body, err = io.ReadAll(io.LimitReader(c.req.Body, limit+1))
-	if err == nil && int64(len(c.body)) > limit {
-		return errTooLarge
-	}
+	c.body, err = gather(c.req.Body, c.req.ContentLength, limit)
 	return err
 }
-
-// eagerBody is the largest body for which room is made on the word of
-// Content-Length alone; what is announced as larger must arrive first.
-const eagerBody = 1 << 20
 
 // bearer returns the access token of the request, where Google looks for it.
 func (c *call) bearer() string {

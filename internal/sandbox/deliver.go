@@ -52,28 +52,14 @@ type messageIn struct {
 
 func (d delivery) routes() []*route {
 	name, users := "gmail.users.messages."+d.name, "gmail/v1/users/{}/"+d.path
-	jsonRoute := gmailRoute(name, http.MethodPost, users, d.params, d.scopes, d.fromJSON)
-	jsonRoute.limit = d.limit/3*4 + limitSmall
-	out := []*route{jsonRoute}
-	for _, prefix := range []string{"upload/", "resumable/upload/"} {
-		upload := gmailRoute(name, http.MethodPost, prefix+users, d.params, d.scopes, d.fromUpload)
-		upload.limit = d.limit/3*4 + limitSmall
-		out = append(out, d.chunk(http.MethodPost, prefix+users), d.chunk(http.MethodPut, prefix+users), upload)
-	}
-	return out
-}
-
-// chunk is the route of the parts of a resumable upload, which Go's client
-// posts and others put. It has a name of its own, so that one letter counts as one insert.
-func (d delivery) chunk(method, path string) *route {
-	return &route{
-		name: "gmail.users.messages." + d.name + ".chunk", method: method, path: gmailHost + path, needs: "upload_id",
-		stage: stageCall, limit: d.limit + limitSmall, who: uploadUser, handle: d.fromChunk,
-	}
+	plain := gmailRoute(name, http.MethodPost, users, d.params, d.scopes, d.fromJSON)
+	plain.limit = d.limit/3*4 + limitSmall
+	in := &intake{accept: "message/*", limit: d.limit, check: checkMessage, take: d.fromMedia}
+	return append(in.routes(plain), plain)
 }
 
 // accept files what came and answers as Gmail does.
-func (d delivery) accept(c *call, box *mailbox, p *parcel) reply {
+func (d delivery) accept(c *call, p *parcel) reply {
 	if len(p.raw) == 0 {
 		return c.refuse(http.StatusBadRequest, "invalidArgument",
 			"'raw' RFC822 payload message string or uploading message via /upload/* URL required")
@@ -81,10 +67,31 @@ func (d delivery) accept(c *call, box *mailbox, p *parcel) reply {
 	if int64(len(p.raw)) > d.limit {
 		return c.tooLarge()
 	}
-	return d.file(c, box, p)
+	return d.file(c, c.tok.person.box, p)
 }
 
-func (d delivery) fromJSON(c *call, box *mailbox) reply {
+func checkMessage(_ *call, meta []byte) *reply {
+	if len(meta) == 0 {
+		return nil
+	}
+	if err := strictJSON(meta, new(messageIn)); err != nil {
+		a := badJSON(err, "message")
+		return &a
+	}
+	return nil
+}
+
+func (d delivery) fromMedia(c *call, m *media) reply {
+	p := parcel{raw: m.data}
+	if len(m.meta) > 0 {
+		if err := strictJSON(m.meta, &p.meta); err != nil {
+			return badJSON(err, "message")
+		}
+	}
+	return d.accept(c, &p)
+}
+
+func (d delivery) fromJSON(c *call, _ *mailbox) reply {
 	var p parcel
 	if err := strictJSON(c.body, &p.meta); err != nil {
 		return badJSON(err, "message")
@@ -93,7 +100,7 @@ func (d delivery) fromJSON(c *call, box *mailbox) reply {
 	if p.raw, err = decodeBase64(p.meta.Raw); err != nil {
 		return badParam(`Invalid value at 'message.raw' (TYPE_BYTES), Base64 decoding failed for "` + head(p.meta.Raw, 40) + `"`)
 	}
-	return d.accept(c, box, &p)
+	return d.accept(c, &p)
 }
 
 func head(s string, n int) string { return s[:min(n, len(s))] }

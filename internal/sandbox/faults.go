@@ -21,6 +21,8 @@ const (
 	kind429          = "429"
 	kind5xx          = "5xx"
 	kindExpireTokens = "expireTokens"
+	kindCutUpload    = "cutUpload"
+	kindCutDownload  = "cutDownload"
 )
 
 // ErrFault is what Order fails with when a fault cannot be.
@@ -34,6 +36,9 @@ var ErrFault = errors.New("sandbox: fault refused")
 //	429           too many requests, without effect
 //	5xx           503, without effect
 //	expireTokens  the access token that the call shows ends there and then
+//	cutUpload     a resumable upload's connection is cut behind After bytes of a
+//	              request that has more, and what came before is kept
+//	cutDownload   a download's connection is cut behind After bytes of the answer
 //
 // Of several that fit a call, the first ordered one strikes, alone.
 type Fault struct {
@@ -44,6 +49,7 @@ type Fault struct {
 	Times      int           `json:"times,omitempty"`      // how often it strikes; 0 is until it is cleared
 	Share      float64       `json:"share,omitempty"`      // of the calls that fit, drawn with the seed; 0 and 1 are all
 	Delay      time.Duration `json:"-"`                    // of "late"; in JSON a string like "2s"
+	After      int64         `json:"after,omitempty"`      // bytes, of "cutUpload" and "cutDownload"
 	RetryAfter string        `json:"retryAfter,omitempty"` // header of "429", "5xx" and of a row
 }
 
@@ -132,9 +138,18 @@ func (s *Server) checkFault(f Fault) error {
 	if f.Row != "" {
 		return s.checkRow(f)
 	}
-	_, err := s.matching(f.Call)
+	names, err := s.matching(f.Call)
+	if err == nil && f.Kind == kindCutUpload && !slices.ContainsFunc(names, isChunk) {
+		return fmt.Errorf("kind %q is of calls that end in %s, and %q fits none", f.Kind, chunkSuffix, f.Call)
+	}
 	return err
 }
+
+// chunkSuffix stands behind the method in the name of the call that brings a
+// part of a resumable upload, so that one letter counts as one insert.
+const chunkSuffix = ".chunk"
+
+func isChunk(name string) bool { return strings.HasSuffix(name, chunkSuffix) }
 
 // check looks at the fault alone.
 func (f *Fault) check() error {
@@ -153,8 +168,10 @@ func (f *Fault) check() error {
 	return f.checkOptions()
 }
 
+func (f *Fault) cutsBody() bool { return f.Kind == kindCutUpload || f.Kind == kindCutDownload }
+
 func kinds() []string {
-	return []string{kindLate, kindLost, kindCut, kind429, kind5xx, kindExpireTokens}
+	return []string{kindLate, kindLost, kindCut, kind429, kind5xx, kindExpireTokens, kindCutUpload, kindCutDownload}
 }
 
 // checkOptions refuses what would be ignored.
@@ -166,6 +183,12 @@ func (f *Fault) checkOptions() error {
 		return errors.New(`delay goes with kind "late" only`)
 	case f.Delay == 0 && f.Kind == kindLate:
 		return errors.New(`kind "late" wants a delay`)
+	case f.After < 0:
+		return fmt.Errorf("after %d is negative", f.After)
+	case f.After > 0 && !f.cutsBody():
+		return errors.New(`after goes with kinds "cutUpload" and "cutDownload" only`)
+	case f.After == 0 && f.cutsBody():
+		return fmt.Errorf("kind %q wants after, a number of bytes", f.Kind)
 	case f.RetryAfter != "" && f.Row == "" && f.Kind != kind429 && f.Kind != kind5xx:
 		return errors.New(`retryAfter goes with a row or kind "429" or "5xx" only`)
 	}

@@ -30,6 +30,10 @@ func TestOrderRefuses(t *testing.T) {
 		"delay":         {Kind: "late"},
 		"delay of cut":  {Kind: "cut", Delay: 1},
 		"minus delay":   {Kind: "late", Delay: -1},
+		"cut nowhere":   {Kind: "cutUpload", Call: "*.chunk"},
+		"cut behind":    {Kind: "cutDownload", After: -1},
+		"cut no upload": {Kind: "cutUpload", After: 1, Call: "gmail.users.messages.list"},
+		"after of late": {Kind: "late", Delay: 1, After: 1},
 		"retry of lost": {Kind: "lost", RetryAfter: "1"},
 	} {
 		if err := b.s.Order(f); !errors.Is(err, sandbox.ErrFault) {

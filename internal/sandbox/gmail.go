@@ -59,12 +59,7 @@ func gmailRoute(name, method, path, params string, scopes []string, h gmailHandl
 	return &route{
 		name: name, method: method, path: gmailHost + path, params: params, scopes: scopes,
 		stage: stageCall, limit: limitSmall, who: tokenUser,
-		handle: func(c *call) reply {
-			if a := c.admitGmail(); a != nil {
-				return *a
-			}
-			return h(c, c.tok.person.box)
-		},
+		admit: (*call).admitGmail, handle: func(c *call) reply { return h(c, c.tok.person.box) },
 	}
 }
 

@@ -94,3 +94,6 @@ func snake(s string) string {
 }
 
 func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// isDownload tells a call for the bytes of a file from one for what is said of it.
+func (c *call) isDownload() bool { return c.query.Get("alt") == "media" }

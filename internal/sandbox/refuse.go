@@ -59,6 +59,8 @@ func canonical(status int) string {
 		return "NOT_FOUND"
 	case http.StatusConflict:
 		return "ALREADY_EXISTS"
+	case http.StatusPreconditionFailed:
+		return "FAILED_PRECONDITION"
 	case http.StatusRequestEntityTooLarge:
 		return "INVALID_ARGUMENT"
 	case http.StatusTooManyRequests:

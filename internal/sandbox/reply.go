@@ -15,6 +15,8 @@ type reply struct {
 	body   []byte
 	mime   string       // empty: JSON
 	serve  http.Handler // in place of the body, where ranges are to be served
+	cut    bool         // the connection ends without an answer
+	after  int64        // where it is not 0: it ends behind so many bytes of the body
 }
 
 const mimeJSON = "application/json; charset=UTF-8"
@@ -23,6 +25,9 @@ func (a reply) send(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	for k, v := range a.header {
 		h[k] = v
+	}
+	if a.after > 0 {
+		w = &shortWriter{w, a.after}
 	}
 	if a.serve != nil {
 		a.serve.ServeHTTP(w, r)
@@ -39,6 +44,22 @@ func (a reply) send(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(a.status)
 	w.Write(a.body) //nolint:errcheck // the client went away; there is no one to tell
+}
+
+// shortWriter ends the connection behind so many bytes.
+type shortWriter struct {
+	http.ResponseWriter
+	left int64
+}
+
+func (w *shortWriter) Write(b []byte) (int, error) {
+	if int64(len(b)) <= w.left {
+		w.left -= int64(len(b))
+		return w.ResponseWriter.Write(b)
+	}
+	w.ResponseWriter.Write(b[:w.left])                   //nolint:errcheck // it ends here, one way or the other
+	http.NewResponseController(w.ResponseWriter).Flush() //nolint:errcheck // likewise
+	panic(http.ErrAbortHandler)
 }
 
 // with adds a header.

@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,7 +15,8 @@ import (
 // dropped, as Google drops those of more than a week.
 const uploadsKept = 1000
 
-// uploadGrain is what every chunk but the last must be a multiple of.
+// uploadGrain is what every chunk but the last must be a multiple of, and what
+// is kept of one that breaks off.
 const uploadGrain = 256 << 10
 
 // uploads are the resumable uploads that have begun.
@@ -25,11 +28,13 @@ type uploads struct {
 
 // upload is one of them. Its address is all that is needed to go on with it.
 type upload struct {
+	in    *intake
+	began *call // with the parameters that the media go under
+	meta  []byte
+	mime  string
+
 	mu    sync.Mutex
-	who   *person
-	meta  messageIn
-	query url.Values // of the request that began it
-	total int64      // announced, or -1
+	total int64 // announced, or -1
 	got   []byte
 	done  *reply
 }
@@ -55,27 +60,25 @@ func (u *uploads) find(id string) *upload {
 
 func uploadUser(c *call) string {
 	if up := c.uploads.find(c.query.Get("upload_id")); up != nil {
-		return up.who.email
+		return up.began.tok.principal()
 	}
 	return ""
 }
 
 // open begins a resumable upload. The address it gives lies on this server,
 // whatever name the client knows it by.
-func (d delivery) open(c *call) reply {
-	up := &upload{who: c.tok.person, query: c.query, total: -1}
-	if len(c.body) > 0 {
-		if err := strictJSON(c.body, &up.meta); err != nil {
-			return badJSON(err, "message")
-		}
+func (in *intake) open(c *call) reply {
+	up := &upload{in: in, began: c, meta: c.body, mime: c.req.Header.Get("X-Upload-Content-Type"), total: -1}
+	if a := in.checked(c, up.meta); a != nil {
+		return *a
 	}
-	if media := c.req.Header.Get("X-Upload-Content-Type"); media != "" && !isLetter(media) {
-		return c.badMedia(media)
+	if up.mime != "" && !in.accepts(up.mime) {
+		return in.badMedia(c, up.mime)
 	}
 	if n, err := strconv.ParseInt(c.req.Header.Get("X-Upload-Content-Length"), 10, 64); err == nil {
 		up.total = n
 	}
-	if up.total > d.limit {
+	if up.total > in.limit {
 		return c.tooLarge()
 	}
 	id := c.newID() + c.newID()
@@ -89,49 +92,107 @@ func (d delivery) open(c *call) reply {
 	return reply{status: http.StatusOK}.with("Location", where.String()).with("X-GUploader-UploadID", id)
 }
 
-// fromChunk takes a part of the letter, or tells how much is there.
-func (d delivery) fromChunk(c *call) reply {
+// takeChunk takes a part of the media, or tells how much is there.
+func (c *call) takeChunk() reply {
 	up := c.uploads.find(c.query.Get("upload_id"))
 	if up == nil {
 		return c.row("A14")
 	}
-	up.mu.Lock()
-	defer up.mu.Unlock()
-	if up.done != nil {
-		return *up.done // asked again: the answer may have been lost
-	}
-	span, ok := parseRange(c.req.Header.Get("Content-Range"), int64(len(c.body)))
-	if !ok || span.total > d.limit || int64(len(up.got))+int64(len(c.body)) > d.limit {
-		return c.badChunk(ok)
-	}
-	have := int64(len(up.got))
+	span, ok := parseRange(c.req.Header.Get("Content-Range"), c.req.ContentLength)
 	switch {
-	case len(c.body) > 0 && span.from > have:
-		return up.incomplete(c) // a gap: the client is told where to go on
-	case len(c.body) > 0 && span.from+int64(len(c.body)) > have:
-		if span.total < 0 && len(c.body)%uploadGrain != 0 {
-			return c.refuse(http.StatusBadRequest, "badRequest", fmt.Sprintf("Chunk size %d is no multiple of %d.", len(c.body), uploadGrain))
-		}
-		up.got = append(up.got, c.body[have-span.from:]...)
+	case !ok:
+		return c.badRange()
+	case max(span.total, span.from+span.length) > up.in.limit:
+		return c.tooLarge().with("Connection", "close")
+	case span.total < 0 && span.length%uploadGrain > 0:
+		return c.refuse(http.StatusBadRequest, "badRequest", fmt.Sprintf("Chunk size %d is no multiple of %d.", span.length, uploadGrain))
 	}
-	if span.total < 0 || int64(len(up.got)) < span.total {
-		return up.incomplete(c)
+	at, err := up.receive(c.req.Body, span)
+	switch {
+	case errors.Is(err, errTooLarge):
+		return c.tooLarge().with("Connection", "close")
+	case err != nil:
+		return reply{cut: true}
+	case span.length == lengthUnknown:
+		span.total = at
 	}
-	return d.finish(c, up)
+	return up.state(c, span.total)
 }
 
-// badChunk refuses a range that is too large, or that cannot be understood.
-func (c *call) badChunk(understood bool) reply {
-	if understood {
-		return c.tooLarge()
-	}
+func (c *call) badRange() reply {
 	return c.refuse(http.StatusBadRequest, "badRequest", "Failed to parse Content-Range header.")
 }
 
-// finish files the letter under the parameters with which the upload began.
-func (d delivery) finish(c *call, up *upload) reply {
-	c.query = up.query
-	a := d.accept(c, up.who.box, &parcel{meta: up.meta, raw: up.got})
+// receive takes in what the request brings of the media as it comes, and tells
+// how far it came. Of a part that is not the last whole grains are kept, whether
+// it breaks off or ends.
+func (up *upload) receive(body io.Reader, span contentRange) (at int64, err error) {
+	at = span.from
+	piece := make([]byte, 64<<10)
+	for {
+		n, err := body.Read(piece)
+		if err := up.add(at, piece[:n], span.total); err != nil {
+			return at, err
+		}
+		at += int64(n)
+		if errors.Is(err, io.EOF) {
+			if at != span.total && span.length != lengthUnknown {
+				up.settle(at)
+			}
+			return at, nil
+		}
+		if err != nil {
+			up.settle(at)
+			return at, err
+		}
+	}
+}
+
+// add keeps what is not there yet. What does not join on is passed over: the
+// client is told where to go on.
+func (up *upload) add(at int64, data []byte, total int64) error {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	have := int64(len(up.got))
+	if up.done != nil || at > have || at+int64(len(data)) <= have {
+		return nil
+	}
+	if at+int64(len(data)) > up.in.limit {
+		return errTooLarge
+	}
+	fresh := data[have-at:]
+	up.got = append(room(up.got, len(fresh), max(total, up.total)), fresh...)
+	return nil
+}
+
+// settle drops what is no whole grain behind the part that ended at a place,
+// unless another request has gone on from there.
+func (up *upload) settle(at int64) {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	if int64(len(up.got)) == at {
+		up.got = up.got[:whole(at)]
+	}
+}
+
+// whole is a length less what is no whole grain.
+func whole(n int64) int64 { return n - n%uploadGrain }
+
+// state is the answer to the upload when all is there, and again when it is asked
+// again, for it may have been lost; until then it is how much there is.
+func (up *upload) state(c *call, total int64) reply {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	have := int64(len(up.got))
+	switch {
+	case up.done != nil:
+		return *up.done
+	case total < 0 || have < total:
+		return up.incomplete(c)
+	case have > total:
+		return c.badRange()
+	}
+	a := up.in.take(up.began, &media{meta: up.meta, mime: up.mime, data: up.got})
 	up.done, up.got = &a, nil
 	return a
 }
@@ -140,8 +201,8 @@ func (d delivery) finish(c *call, up *upload) reply {
 // with the 308 in a header, since proxies take a 308 for a redirect.
 func (up *upload) incomplete(c *call) reply {
 	a := reply{status: http.StatusPermanentRedirect}
-	if len(up.got) > 0 {
-		a = a.with("Range", fmt.Sprintf("bytes=0-%d", len(up.got)-1))
+	if have := whole(int64(len(up.got))); have > 0 {
+		a = a.with("Range", fmt.Sprintf("bytes=0-%d", have-1))
 	}
 	if c.req.Header.Get("X-GUploader-No-308") == "yes" {
 		a.status = http.StatusOK
@@ -151,13 +212,16 @@ func (up *upload) incomplete(c *call) reply {
 }
 
 // contentRange is a Content-Range; total is -1 where it stands as *.
-type contentRange struct{ from, total int64 }
+type contentRange struct{ from, length, total int64 }
+
+// lengthUnknown is that of a body whose length no header tells.
+const lengthUnknown = -1
 
 // parseRange takes "bytes a-b/total", "bytes a-b/*", "bytes */total", and no
-// header at all, which sends everything at once.
+// header at all, which sends everything at once. The length is the body's.
 func parseRange(header string, length int64) (contentRange, bool) {
 	if header == "" {
-		return contentRange{0, length}, true
+		return contentRange{0, length, length}, true
 	}
 	m := regexp.MustCompile(`^bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)$`).FindStringSubmatch(header)
 	if m == nil {
@@ -171,6 +235,8 @@ func parseRange(header string, length int64) (contentRange, bool) {
 		return out, length == 0
 	}
 	out.from, _ = strconv.ParseInt(m[1], 10, 64) // digits, by the pattern
-	last, err := strconv.ParseInt(m[2], 10, 64)
-	return out, err == nil && last-out.from+1 == length
+	last, _ := strconv.ParseInt(m[2], 10, 64)    // likewise
+	out.length = last - out.from + 1
+	fits := out.length > 0 && (out.total < 0 || last < out.total)
+	return out, fits && (length == out.length || length == lengthUnknown)
 }

@@ -18,8 +18,12 @@ type route struct {
 	scopes []string
 	// who says whom the call concerns, for faults ordered for one user.
 	who    func(*call) string
+	admit  func(*call) *reply // what is checked before; nil checks nothing
 	handle func(*call) reply
-	segs   []string
+	// streams leaves the body to handle, which takes it in as it arrives: the
+	// part of a broken upload that came is kept.
+	streams bool
+	segs    []string
 }
 
 // router finds routes by the number of segments of the escaped path.

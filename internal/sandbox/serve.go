@@ -24,7 +24,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.calls.add(rt.name)
 	c := &call{Server: s, req: r, route: rt, vars: vars, query: r.URL.Query()}
 	a := c.answer()
-	if a == nil {
+	if a.cut {
 		// The only way in net/http to end a connection without an answer.
 		panic(http.ErrAbortHandler)
 	}
@@ -34,28 +34,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.send(w, r)
 }
 
-// answer is nil when the connection is to be cut.
-func (c *call) answer() *reply {
-	if err := c.read(c.route.limit); err != nil {
-		return c.unreadable(err)
+func (c *call) answer() reply {
+	if !c.route.streams {
+		if err := c.read(c.route.limit); err != nil {
+			return c.unreadable(err)
+		}
 	}
 	if c.isGoogle() && !c.wait(c.latency) {
-		return nil
+		return reply{cut: true}
 	}
 	if f := c.faults.strike(c); f != nil {
 		return c.meet(f)
 	}
-	a := c.route.handle(c)
-	return &a
+	return c.do()
 }
 
 // unreadable answers a body that is too large or that broke off.
-func (c *call) unreadable(err error) *reply {
+func (c *call) unreadable(err error) reply {
 	if !errors.Is(err, errTooLarge) {
-		return nil
+		return reply{cut: true}
 	}
-	a := c.tooLarge().with("Connection", "close") // the rest of the body is not read
-	return &a
+	return c.tooLarge().with("Connection", "close") // the rest of the body is not read
 }
 
 func (c *call) tooLarge() reply {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io"
 	"net/http"
 	"path"
 	"slices"
@@ -18,7 +19,7 @@ func (f *faults) strike(c *call) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, o := range f.list {
-		if !f.fits(o, c.route, user) || o.Kind == kindExpireTokens && !shows {
+		if !f.fits(o, c.route, user) || !o.bears(c) || o.Kind == kindExpireTokens && !shows {
 			continue
 		}
 		if o.Share > 0 && o.Share < 1 && o.rng.Float64() >= o.Share {
@@ -47,41 +48,72 @@ func (f *faults) fits(o *ordered, rt *route, user string) bool {
 	return o.Row == "" || f.rows.list[f.rows.byID[o.Row]].Stage == rt.stage
 }
 
+// bears tells whether the call has what the fault cuts.
+func (o *ordered) bears(c *call) bool {
+	switch o.Kind {
+	case kindCutUpload:
+		return c.route.streams && (c.req.ContentLength < 0 || c.req.ContentLength > o.After)
+	case kindCutDownload:
+		return c.isDownload()
+	}
+	return true
+}
+
 // showsToken is false for calls that need no token of ours, the exchange among
 // them: there is nothing that "expireTokens" could end.
 func (c *call) showsToken() bool {
 	return (c.route.stage == stageSign || c.route.stage == stageCall) && c.presented() != nil
 }
 
-// meet lets a fault strike the call. The answer is nil when the connection
-// is to be cut without one.
-func (c *call) meet(f *Fault) *reply {
+// meet lets a fault strike the call.
+func (c *call) meet(f *Fault) reply {
 	var a reply
 	switch {
 	case f.Row != "":
 		a = c.row(f.Row)
 	case f.Kind == kindCut:
-		return nil
+		return reply{cut: true}
 	case f.Kind == kindLost:
-		c.route.handle(c)
-		return nil
+		c.do()
+		return reply{cut: true}
+	case f.Kind == kindCutUpload:
+		c.req.Body = &shortBody{c.req.Body, f.After}
+		return c.do()
+	case f.Kind == kindCutDownload:
+		a = c.do()
+		a.after = f.After
 	case f.Kind == kindLate:
-		a = c.route.handle(c)
+		a = c.do()
 		if !c.wait(f.Delay) {
-			return nil
+			return reply{cut: true}
 		}
 	case f.Kind == kindExpireTokens:
 		if t := c.presented(); t != nil {
 			t.revoked.Store(true)
 		}
-		a = c.route.handle(c)
+		a = c.do()
 	default:
 		a = c.overload(f.Kind)
 	}
 	if f.RetryAfter != "" {
 		a = a.with("Retry-After", f.RetryAfter)
 	}
-	return &a
+	return a
+}
+
+// shortBody breaks off as a body does whose connection is cut.
+type shortBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *shortBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // overload is the refusal of a busy Google in the form of each stage. The token

@@ -8,10 +8,46 @@ import (
 	"strings"
 )
 
-// fromUpload takes a letter from an upload address: simple, multipart, or the
-// start of a resumable one. Facts:
+// An intake is a method that takes media in. Gmail's letters, Drive's files and
+// Cloud Storage's objects come by the same three ways: simple, multipart and
+// resumable. Facts:
 // https://developers.google.com/workspace/gmail/api/guides/uploads.
-func (d delivery) fromUpload(c *call, box *mailbox) reply {
+type intake struct {
+	accept string // what Discovery's mediaUpload.accept has: message/*, or */* for all
+	limit  int64  // of the media
+	// check looks at what is said of the media, before they come; nil takes all.
+	check func(c *call, meta []byte) *reply
+	take  func(c *call, m *media) reply
+}
+
+// media are what came, with what was said of them in JSON.
+type media struct {
+	meta []byte // empty: nothing was said
+	mime string
+	data []byte
+}
+
+// routes are those of a method's upload addresses: for each the upload itself,
+// and the parts of a resumable one, which Go's client posts and others put.
+func (in *intake) routes(method *route) []*route {
+	var out []*route
+	host, path, _ := strings.Cut(method.path, "/")
+	for _, prefix := range []string{"/upload/", "/resumable/upload/"} {
+		at := host + prefix + path
+		chunk := route{
+			name: method.name + chunkSuffix, path: at, needs: "upload_id", stage: stageCall, streams: true,
+			who: uploadUser, handle: (*call).takeChunk,
+		}
+		post, put, upload := chunk, chunk, *method
+		post.method, put.method = http.MethodPost, http.MethodPut
+		upload.path, upload.limit, upload.handle = at, in.limit/3*4+limitSmall, in.receive
+		out = append(out, &post, &put, &upload)
+	}
+	return out
+}
+
+// receive takes what comes to an upload address.
+func (in *intake) receive(c *call) reply {
 	media, params, err := mime.ParseMediaType(c.req.Header.Get("Content-Type"))
 	kind := c.query.Get("uploadType")
 	if kind == "" && strings.HasPrefix(media, "multipart/") {
@@ -19,53 +55,65 @@ func (d delivery) fromUpload(c *call, box *mailbox) reply {
 	}
 	switch kind {
 	case "resumable":
-		return d.open(c)
+		return in.open(c)
 	case "multipart":
 		if err != nil || params["boundary"] == "" {
 			return c.refuse(http.StatusBadRequest, "badContent", "Missing end boundary in multipart body.")
 		}
-		return d.fromMultipart(c, box, params["boundary"])
+		return in.multipart(c, params["boundary"])
 	case "", "media":
-		if !isLetter(media) {
-			return c.badMedia(c.req.Header.Get("Content-Type"))
-		}
-		return d.accept(c, box, &parcel{raw: c.body})
+		return in.accepted(c, nil, c.req.Header.Get("Content-Type"), c.body)
 	}
 	return c.refuse(http.StatusBadRequest, "badRequest", fmt.Sprintf("Invalid upload type: %q", kind))
 }
 
-// isLetter is the Discovery document's mediaUpload.accept: message/*.
-func isLetter(media string) bool { return strings.HasPrefix(media, "message/") }
-
-func (c *call) badMedia(media string) reply {
-	return c.refuse(http.StatusBadRequest, "badContent",
-		fmt.Sprintf("Media type '%s' is not supported. Valid media types: [message/*]", media))
+// accepted hands on what has come, if it may.
+func (in *intake) accepted(c *call, meta []byte, mime string, data []byte) reply {
+	switch {
+	case !in.accepts(mime):
+		return in.badMedia(c, mime)
+	case int64(len(data)) > in.limit:
+		return c.tooLarge()
+	}
+	if a := in.checked(c, meta); a != nil {
+		return *a
+	}
+	return in.take(c, &media{meta: meta, mime: mime, data: data})
 }
 
-func (d delivery) fromMultipart(c *call, box *mailbox, boundary string) reply {
+func (in *intake) checked(c *call, meta []byte) *reply {
+	if in.check == nil {
+		return nil
+	}
+	return in.check(c, meta)
+}
+
+func (in *intake) accepts(mediaType string) bool {
+	if in.accept == "*/*" {
+		return true
+	}
+	plain, _, err := mime.ParseMediaType(mediaType)
+	return err == nil && strings.HasPrefix(plain, strings.TrimSuffix(in.accept, "*"))
+}
+
+func (in *intake) badMedia(c *call, mime string) reply {
+	return c.refuse(http.StatusBadRequest, "badContent",
+		fmt.Sprintf("Media type '%s' is not supported. Valid media types: [%s]", mime, in.accept))
+}
+
+func (in *intake) multipart(c *call, boundary string) reply {
 	parts, ok := related(c.body, boundary)
 	if !ok {
 		return c.refuse(http.StatusBadRequest, "badContent", "Missing end boundary in multipart body.")
 	}
-	var p parcel
-	if len(bytes.TrimSpace(parts[0].body)) > 0 {
-		if err := strictJSON(parts[0].body, &p.meta); err != nil {
-			return badJSON(err, "message")
-		}
-	}
-	letter := parts[1]
-	if media, _, err := mime.ParseMediaType(letter.field("Content-Type")); err != nil || !isLetter(media) {
-		return c.badMedia(letter.field("Content-Type"))
-	}
-	p.raw = letter.body
-	if strings.EqualFold(letter.field("Content-Transfer-Encoding"), "base64") {
-		raw, err := decodeBase64(strings.Map(dropSpace, string(letter.body)))
-		if err != nil {
+	data := parts[1].body
+	if strings.EqualFold(parts[1].field("Content-Transfer-Encoding"), "base64") {
+		var err error
+		if data, err = decodeBase64(strings.Map(dropSpace, string(data))); err != nil {
 			return c.refuse(http.StatusBadRequest, "badContent", "Invalid base64 in multipart body.")
 		}
-		p.raw = raw
 	}
-	return d.accept(c, box, &p)
+	return in.accepted(c, bytes.TrimSpace(parts[0].body), parts[1].field("Content-Type"), data)
 }
 
 func dropSpace(r rune) rune {

@@ -2,10 +2,15 @@ package sandbox_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
 
 const multipartURL = "/upload/gmail/v1/users/me/messages?uploadType=multipart"
@@ -95,4 +100,138 @@ func TestUploadResumableRefusals(t *testing.T) {
 	open("", "X-Upload-Content-Length", fmt.Sprint(151<<20)).says(t, 413, "Request Entity Too Large")
 	open("", "X-Upload-Content-Type", "text/plain").says(t, 400, "Media type")
 	open(`{"x": 1}`).says(t, 400, "Unknown name")
+}
+
+// openLetter begins a resumable upload and returns where it goes on.
+func (b *bundle) openLetter(token string, size int) string {
+	b.t.Helper()
+	a := b.gmail(token, "POST", "/resumable/upload/gmail/v1/users/me/messages?uploadType=resumable", `{"labelIds": ["STARRED"]}`,
+		"X-Upload-Content-Type", "message/rfc822", "X-Upload-Content-Length", fmt.Sprint(size)).says(b.t, 200)
+	u, err := url.Parse(a.header.Get("Location"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return u.RequestURI()
+}
+
+// A connection that breaks twice costs what had not arrived, less than a grain
+// of what had, and nothing else: the letter is whole in the end.
+func TestUploadKeepsWhatArrived(t *testing.T) {
+	const grain = 256 << 10
+	raw := hello + strings.Repeat("0123456789abcde\n", 5*grain/16)
+	all := fmt.Sprint(len(raw))
+	for name, header := range map[string]func(from int) string{
+		"one request": func(int) string { return "" },
+		"one request with its range": func(int) string {
+			return fmt.Sprintf("bytes 0-%d/%s", len(raw)-1, all)
+		},
+		"what is missing": func(from int) string { return fmt.Sprintf("bytes %d-%d/%s", from, len(raw)-1, all) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			at := b.openLetter(b.as(ada, "gmail.insert"), len(raw))
+			ask := func() answer { return b.must("PUT", at, "", "Content-Range", "bytes */"+all) }
+			send := func(from int) (answer, error) {
+				span := header(from)
+				if span == "" {
+					return b.do("PUT", at, raw)
+				}
+				if strings.HasPrefix(span, "bytes 0-") {
+					from = 0
+				}
+				return b.do("PUT", at, raw[from:], "Content-Range", span)
+			}
+			for _, f := range []sandbox.Fault{
+				{Kind: "cutUpload", Call: "*.chunk", After: grain + 100, Times: 1},
+				{Kind: "cutUpload", Call: "gmail.*", User: ada, After: 3*grain + 5, Times: 1},
+			} {
+				if err := b.s.Order(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if a, err := send(0); err == nil {
+				t.Fatalf("answered %v", a)
+			}
+			if got := ask().says(t, 308).header.Get("Range"); got != fmt.Sprintf("bytes=0-%d", grain-1) {
+				t.Fatalf("Range %q", got)
+			}
+			if a, err := send(grain); err == nil {
+				t.Fatalf("answered %v", a)
+			}
+			got := ask().says(t, 308).header.Get("Range")
+			var last int
+			if _, err := fmt.Sscanf(got, "bytes=0-%d", &last); err != nil || (last+1)%grain != 0 || last+1 < 3*grain {
+				t.Fatalf("Range %q", got)
+			}
+			a, err := send(last + 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.says(t, 200, "STARRED")
+			if again := ask().says(t, 200); again.body != a.body {
+				t.Errorf("asked again: %s", again.body)
+			}
+			if l := b.s.Letters(ada); len(l) != 1 || string(l[0].Raw) != raw {
+				t.Errorf("%d letters", len(l))
+			}
+		})
+	}
+}
+
+// The client's own going away is a broken connection too.
+func TestUploadClientGoesAway(t *testing.T) {
+	const grain = 256 << 10
+	b := setup(t)
+	at := b.openLetter(b.as(ada, "gmail.insert"), 4*grain)
+	left, right := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.url+at, left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = 4 * grain
+	go func() {
+		_, err := io.WriteString(right, strings.Repeat("x", grain+1))
+		right.CloseWithError(errors.Join(err, errors.New("gone")))
+	}()
+	if res, err := b.c.Do(req); err == nil {
+		res.Body.Close()
+		t.Fatal("answered")
+	}
+	// The server may learn of it later than the client: ask until it has.
+	for {
+		a := b.must("PUT", at, "", "Content-Range", fmt.Sprintf("bytes */%d", 4*grain)).says(t, 308)
+		if a.header.Get("Range") == fmt.Sprintf("bytes=0-%d", grain-1) {
+			break
+		}
+	}
+}
+
+// A part that is not the last is kept in whole grains; what the length of is
+// not known ends where it ends.
+func TestUploadParts(t *testing.T) {
+	const grain = 256 << 10
+	b := setup(t)
+	token := b.as(ada, "gmail.insert")
+	raw := hello + strings.Repeat("0123456789abcde\n", 2*grain/16)
+	at := b.openLetter(token, len(raw))
+	a := b.must("PUT", at, raw[:grain+9], "Content-Range", fmt.Sprintf("bytes 0-%d/%d", grain+8, len(raw))).says(t, 308)
+	if got := a.header.Get("Range"); got != fmt.Sprintf("bytes=0-%d", grain-1) {
+		t.Errorf("Range %q", got)
+	}
+	b.must("PUT", at, "", "Content-Range", "bytes */5").says(t, 400, "Content-Range")
+	b.must("PUT", at, raw[grain:], "Content-Range", fmt.Sprintf("bytes %d-%d/%d", grain, len(raw)-2, len(raw)-1)).says(t, 400)
+
+	at = b.openLetter(token, len(raw))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.url+at, io.MultiReader(strings.NewReader(raw))) // without a length
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := b.c.Do(req)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res, err)
+	}
+	res.Body.Close()
+	if l := b.s.Letters(ada); len(l) != 1 || string(l[0].Raw) != raw {
+		t.Errorf("%d letters", len(l))
+	}
 }

@@ -25,7 +25,7 @@ func secretRoutes() []*route {
 		name: "secretmanager.versions.access", method: http.MethodGet, stage: stageCall,
 		path:   "secretmanager.googleapis.com/v1/projects/{}/secrets/{}/versions/{}:access",
 		scopes: []string{scopeCloudPlatform}, params: "*", limit: limitNone, who: tokenUser,
-		handle: machineOnly("secretmanager.versions.access", (*call).accessSecret),
+		admit: machineOnly("secretmanager.versions.access"), handle: (*call).accessSecret,
 	}}
 }
 

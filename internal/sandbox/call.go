@@ -18,10 +18,14 @@ type call struct {
 	tok   *token
 }
 
-// do lets the call take effect.
+// do lets the call take effect, if it may.
 func (c *call) do() reply {
-	if c.route.admit != nil {
-		if a := c.route.admit(c); a != nil {
+	admit := c.route.admit
+	if c.route.facts != nil {
+		admit = (*call).admission
+	}
+	if admit != nil {
+		if a := admit(c); a != nil {
 			return *a
 		}
 	}

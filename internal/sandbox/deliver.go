@@ -1,32 +1,33 @@
 package sandbox
 
 import (
+	"bytes"
+	"cmp"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
 )
 
-// deliveryRoutes are insert, import and send, each at its four addresses: JSON,
-// upload, resumable upload, and the chunks of the latter.
-func deliveryRoutes() []*route {
-	var out []*route
-	for _, m := range []delivery{
-		{name: "insert", path: "messages", params: "internalDateSource deleted", scopes: gmailInserts, limit: maxInsert, file: (*call).insert},
-		{name: "import", path: "messages/import", params: "internalDateSource deleted neverMarkSpam processForCalendar", scopes: gmailInserts, limit: maxInsert, file: (*call).importLetter},
-		{name: "send", path: "messages/send", scopes: gmailSends, limit: maxSend, file: (*call).send},
+// deliveries are insert, import and send, which take a letter in JSON or as an
+// upload.
+func deliveries() []method {
+	var out []method
+	for _, d := range []delivery{
+		{"messages.insert", maxInsert, (*call).insert},
+		{"messages.import", maxInsert, (*call).importLetter},
+		{"messages.send", maxSend, (*call).send},
 	} {
-		out = append(out, m.routes()...)
+		out = append(out, method{id: "gmail.users." + d.name, do: d.fromJSON, in: &intake{take: d.fromMedia}})
 	}
 	return out
 }
 
 // delivery is a method that takes a letter in.
 type delivery struct {
-	name, path, params string
-	scopes             []string
-	limit              int64 // of the letter
-	file               func(*call, *mailbox, *parcel) reply
+	name  string
+	limit int64 // of the letter
+	file  func(*call, *mailbox, *parcel) reply
 }
 
 // parcel is a letter with what was said about it in JSON.
@@ -50,14 +51,6 @@ type messageIn struct {
 	Classifications any      `json:"classificationLabelValues"`
 }
 
-func (d delivery) routes() []*route {
-	name, users := "gmail.users.messages."+d.name, "gmail/v1/users/{}/"+d.path
-	plain := gmailRoute(name, http.MethodPost, users, d.params, d.scopes, d.fromJSON)
-	plain.limit = d.limit/3*4 + limitSmall
-	in := &intake{accept: "message/*", limit: d.limit, check: checkMessage, take: d.fromMedia}
-	return append(in.routes(plain), plain)
-}
-
 // accept files what came and answers as Gmail does.
 func (d delivery) accept(c *call, p *parcel) reply {
 	if len(p.raw) == 0 {
@@ -70,17 +63,6 @@ func (d delivery) accept(c *call, p *parcel) reply {
 	return d.file(c, c.tok.person.box, p)
 }
 
-func checkMessage(_ *call, meta []byte) *reply {
-	if len(meta) == 0 {
-		return nil
-	}
-	if err := strictJSON(meta, new(messageIn)); err != nil {
-		a := badJSON(err, "message")
-		return &a
-	}
-	return nil
-}
-
 func (d delivery) fromMedia(c *call, m *media) reply {
 	p := parcel{raw: m.data}
 	if len(m.meta) > 0 {
@@ -91,16 +73,35 @@ func (d delivery) fromMedia(c *call, m *media) reply {
 	return d.accept(c, &p)
 }
 
-func (d delivery) fromJSON(c *call, _ *mailbox) reply {
+func (d delivery) fromJSON(c *call) reply {
+	p, refused := c.parcel(c.body)
+	if refused != nil {
+		return *refused
+	}
+	return d.accept(c, p)
+}
+
+// parcel reads a message that holds its letter.
+func (c *call) parcel(body []byte) (*parcel, *reply) {
 	var p parcel
-	if err := strictJSON(c.body, &p.meta); err != nil {
-		return badJSON(err, "message")
+	if err := strictJSON(orEmpty(body), &p.meta); err != nil {
+		a := badJSON(err, "message")
+		return nil, &a
 	}
 	var err error
 	if p.raw, err = decodeBase64(p.meta.Raw); err != nil {
-		return badParam(`Invalid value at 'message.raw' (TYPE_BYTES), Base64 decoding failed for "` + head(p.meta.Raw, 40) + `"`)
+		a := badParam(`Invalid value at 'message.raw' (TYPE_BYTES), Base64 decoding failed for "` + head(p.meta.Raw, 40) + `"`)
+		return nil, &a
 	}
-	return d.accept(c, &p)
+	return &p, nil
+}
+
+// orEmpty is an empty object where there is no body, which means the same.
+func orEmpty(body []byte) []byte {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return []byte("{}")
+	}
+	return body
 }
 
 func head(s string, n int) string { return s[:min(n, len(s))] }
@@ -145,19 +146,11 @@ func (m *mailbox) threadOf(raw []byte) string {
 }
 
 // dateFrom honours internalDateSource.
-func (c *call) dateFrom(raw []byte, normal string) (time.Time, *reply) {
-	source := c.query.Get("internalDateSource")
-	if source == "" {
-		source = normal
+func (c *call) dateFrom(raw []byte, normal string) time.Time {
+	if cmp.Or(c.query.Get("internalDateSource"), normal) == "dateHeader" {
+		return dateOf(raw, c.now())
 	}
-	switch source {
-	case "dateHeader", "DATE_HEADER":
-		return dateOf(raw, c.now()), nil
-	case "receivedTime", "RECEIVED_TIME":
-		return c.now(), nil
-	}
-	a := badParam("Invalid value at 'internal_date_source' (type.googleapis.com/caribou.api.proto.InternalDateSource), \"" + source + `"`)
-	return time.Time{}, &a
+	return c.now()
 }
 
 func (c *call) insert(box *mailbox, p *parcel) reply {
@@ -171,15 +164,7 @@ func (c *call) importLetter(box *mailbox, p *parcel) reply {
 }
 
 func (c *call) take(box *mailbox, p *parcel, via, dated string) reply {
-	date, refused := c.dateFrom(p.raw, dated)
-	if refused != nil {
-		return *refused
-	}
-	deleted, refused := c.boolParam("deleted")
-	if refused != nil {
-		return *refused
-	}
-	l, refused := c.filed(box, p, via, date, deleted)
+	l, refused := c.filed(box, p, via, c.dateFrom(p.raw, dated), c.flag("deleted"))
 	if refused != nil {
 		return *refused
 	}

@@ -13,36 +13,21 @@ const customerID = "C0sandbox"
 
 // The Directory API. Facts: its Discovery document, and for queries
 // https://developers.google.com/workspace/admin/directory/v1/guides/search-users.
-func directoryRoutes() []*route {
-	const host = "admin.googleapis.com/admin/directory/v1/users"
-	return []*route{
-		directoryRoute("directory.users.list", host,
-			"customer domain event maxResults orderBy pageToken projection query showDeleted sortOrder viewType customFieldMask",
-			[]string{scopeDirectory, scopeDirectoryReadonly, scopeCloudPlatform}, (*call).listUsers),
-		directoryRoute("directory.users.get", host+"/{}", "projection viewType customFieldMask",
-			[]string{scopeDirectory, scopeDirectoryReadonly}, (*call).getUser),
-	}
+func directoryMethods() []method {
+	return behind((*call).directoryDoor,
+		method{id: "directory.users.list", do: (*call).listUsers},
+		method{id: "directory.users.get", do: (*call).getUser},
+	)
 }
 
-func directoryRoute(name, path, params string, scopes []string, h func(*call) reply) *route {
-	return &route{
-		name: name, method: http.MethodGet, path: path, params: params, scopes: scopes,
-		stage: stageCall, limit: limitNone, who: tokenUser,
-		handle: func(c *call) reply {
-			if a := c.authorize(); a != nil {
-				return *a
-			}
-			if a := c.checkParams(); a != nil {
-				return *a
-			}
-			// Everybody may see the public view, only administrators the rest.
-			p := c.tok.person
-			if p == nil || !p.user().IsAdmin && c.query.Get("viewType") != "domain_public" {
-				return c.row("A19")
-			}
-			return h(c)
-		},
+// directoryDoor lets administrators in. Everybody may see the public view.
+func (c *call) directoryDoor() *reply {
+	p := c.tok.person
+	if p == nil || !p.user().IsAdmin && c.query.Get("viewType") != "domain_public" {
+		a := c.row("A19")
+		return &a
 	}
+	return nil
 }
 
 // userOut is the Directory's User, less what the sandbox has nothing to say of.
@@ -101,10 +86,7 @@ func (c *call) getUser() reply {
 
 func (c *call) listUsers() reply {
 	const normal, most = 100, 500
-	limit, refused := c.countParam("maxResults", normal, most)
-	if refused != nil {
-		return *refused
-	}
+	limit := c.count("maxResults", normal, most)
 	people, refused := c.scopeOfList()
 	if refused != nil {
 		return *refused

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -96,17 +97,18 @@ type ordered struct {
 
 // faults are those in force. With none, a call costs one atomic load.
 type faults struct {
-	rows  *rowTable
-	names []string // of calls
-	seed  uint64
-	any   atomic.Bool
-	mu    sync.Mutex
-	count uint64 // ever ordered; gives each its own sequence of shares
-	list  []*ordered
+	rows   *rowTable
+	names  []string          // of calls, sorted
+	stages map[string]string // of each
+	seed   uint64
+	any    atomic.Bool
+	mu     sync.Mutex
+	count  uint64 // ever ordered; gives each its own sequence of shares
+	list   []*ordered
 }
 
-func newFaults(seed uint64, rows *rowTable, names []string) *faults {
-	return &faults{rows: rows, names: names, seed: seed}
+func newFaults(seed uint64, rows *rowTable, stages map[string]string) *faults {
+	return &faults{rows: rows, names: slices.Sorted(maps.Keys(stages)), stages: stages, seed: seed}
 }
 
 // Order puts a fault in force, behind those that are. The error is ErrFault
@@ -205,10 +207,8 @@ func (s *Server) checkRow(f Fault) error {
 		return err
 	}
 	stage := s.rows.list[i].Stage
-	for _, rt := range s.routes.list {
-		if rt.stage == stage && slices.Contains(names, rt.name) {
-			return nil
-		}
+	if slices.ContainsFunc(names, func(name string) bool { return s.faults.stages[name] == stage }) {
+		return nil
 	}
 	return fmt.Errorf("row %s is of stage %q, and no call that fits %q is", f.Row, stage, f.Call)
 }

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -12,71 +11,43 @@ const (
 	maxSend   = 35 << 20
 )
 
-// Sets of scopes, each as the Discovery document has it for a method.
-var (
-	gmailReads      = []string{scopeMail, scopeGmailMetadata, scopeGmailModify, scopeGmailReadonly}
-	gmailContent    = []string{scopeMail, scopeGmailModify, scopeGmailReadonly}
-	gmailModifies   = []string{scopeMail, scopeGmailModify}
-	gmailDeletes    = []string{scopeMail}
-	gmailInserts    = []string{scopeMail, scopeGmailInsert, scopeGmailModify}
-	gmailSends      = []string{scopeMail, scopeGmailCompose, scopeGmailModify, scopeGmailSend}
-	gmailLabels     = []string{scopeMail, scopeGmailLabels, scopeGmailModify}
-	gmailLabelReads = []string{scopeMail, scopeGmailLabels, scopeGmailMetadata, scopeGmailModify, scopeGmailReadonly}
-	gmailProfile    = []string{scopeMail, scopeGmailCompose, scopeGmailMetadata, scopeGmailModify, scopeGmailReadonly}
-)
-
-const gmailHost = "gmail.googleapis.com/"
+// gmailContent are the scopes that show what letters hold.
+var gmailContent = []string{scopeMail, scopeGmailModify, scopeGmailReadonly}
 
 // gmailHandler answers a call on the mailbox of the token's user.
 type gmailHandler func(c *call, box *mailbox) reply
 
-func gmailRoutes() []*route {
-	r := func(name, method, path, params string, scopes []string, h gmailHandler) *route {
-		return gmailRoute("gmail.users."+name, method, "gmail/v1/users/{}/"+path, params, scopes, h)
+func gmailMethods() []method {
+	m := func(name string, h gmailHandler) method {
+		return method{id: "gmail.users." + name, do: func(c *call) reply { return h(c, c.tok.person.box) }}
 	}
-	out := []*route{
-		r("getProfile", "GET", "profile", "", gmailProfile, (*call).profile),
-		r("messages.list", "GET", "messages", "q labelIds maxResults pageToken includeSpamTrash", gmailReads, (*call).listMessages),
-		r("messages.batchModify", "POST", "messages/batchModify", "", gmailModifies, (*call).batchModify),
-		r("messages.batchDelete", "POST", "messages/batchDelete", "", gmailDeletes, (*call).batchDelete),
-		r("messages.get", "GET", "messages/{}", "format metadataHeaders", gmailReads, (*call).getMessage),
-		r("messages.delete", "DELETE", "messages/{}", "", gmailDeletes, (*call).deleteMessage),
-		r("messages.modify", "POST", "messages/{}/modify", "", gmailModifies, (*call).modifyMessage),
-		r("messages.trash", "POST", "messages/{}/trash", "", gmailModifies, (*call).trashMessage),
-		r("messages.untrash", "POST", "messages/{}/untrash", "", gmailModifies, (*call).untrashMessage),
-		r("messages.attachments.get", "GET", "messages/{}/attachments/{}", "", gmailContent, (*call).getAttachment),
-		r("labels.list", "GET", "labels", "", gmailLabelReads, (*call).listLabels),
-		r("labels.create", "POST", "labels", "", gmailLabels, (*call).createLabel),
-		r("labels.get", "GET", "labels/{}", "", gmailLabelReads, (*call).getLabel),
-		r("labels.patch", "PATCH", "labels/{}", "", gmailLabels, (*call).patchLabel),
-		r("labels.update", "PUT", "labels/{}", "", gmailLabels, (*call).updateLabel),
-		r("labels.delete", "DELETE", "labels/{}", "", gmailLabels, (*call).deleteLabel),
-	}
-	return slices.Concat(out, deliveryRoutes())
+	return behind((*call).gmailDoor, append(deliveries(),
+		m("getProfile", (*call).profile),
+		m("messages.list", (*call).listMessages),
+		m("messages.batchModify", (*call).batchModify),
+		m("messages.batchDelete", (*call).batchDelete),
+		m("messages.get", (*call).getMessage),
+		m("messages.delete", (*call).deleteMessage),
+		m("messages.modify", (*call).modifyMessage),
+		m("messages.trash", (*call).trashMessage),
+		m("messages.untrash", (*call).untrashMessage),
+		m("messages.attachments.get", (*call).getAttachment),
+		m("labels.list", (*call).listLabels),
+		m("labels.create", (*call).createLabel),
+		m("labels.get", (*call).getLabel),
+		m("labels.patch", (*call).patchLabel),
+		m("labels.update", (*call).updateLabel),
+		m("labels.delete", (*call).deleteLabel),
+	)...)
 }
 
-func gmailRoute(name, method, path, params string, scopes []string, h gmailHandler) *route {
-	return &route{
-		name: name, method: method, path: gmailHost + path, params: params, scopes: scopes,
-		stage: stageCall, limit: limitSmall, who: tokenUser,
-		admit: (*call).admitGmail, handle: func(c *call) reply { return h(c, c.tok.person.box) },
-	}
-}
-
-// admitGmail makes the checks that all methods have in common. Their order is
-// assumed: the token, what it may, whom it is for, and last the mailbox.
-func (c *call) admitGmail() *reply {
-	if a := c.authorize(); a != nil {
-		return a
-	}
-	if a := c.checkParams(); a != nil {
-		return a
-	}
+// gmailDoor lets a user in to the own mailbox, if there is one.
+func (c *call) gmailDoor() *reply {
 	refuse := func(row string) *reply { a := c.row(row); return &a }
 	if c.tok.person == nil {
 		return refuse("A1")
 	}
-	if id := c.vars[0]; id != "me" && !strings.EqualFold(id, c.tok.person.email) {
+	if id := c.arg("userId"); id != "me" && !strings.EqualFold(id, c.tok.person.email) {
 		return refuse("A7")
 	}
 	if c.tok.person.user().NoMailbox {
@@ -96,7 +67,7 @@ func (c *call) authorize() *reply {
 		a = a.with("Www-Authenticate", `Bearer realm="https://accounts.google.com/", error="invalid_token"`)
 		return &a
 	}
-	if !anyOf(c.tok.scopes, c.route.scopes) {
+	if len(c.route.scopes) > 0 && !anyOf(c.tok.scopes, c.route.scopes) {
 		a := c.row("A8").with("Www-Authenticate", `Bearer realm="https://accounts.google.com/", error="insufficient_scope", scope="`+strings.Join(c.route.scopes, " ")+`"`)
 		return &a
 	}

@@ -18,14 +18,6 @@ type listed struct {
 // listMessages answers newest first, as Gmail does.
 func (c *call) listMessages(box *mailbox) reply {
 	const normal, most = 100, 500
-	limit, refused := c.countParam("maxResults", normal, most)
-	if refused != nil {
-		return *refused
-	}
-	everywhere, refused := c.boolParam("includeSpamTrash")
-	if refused != nil {
-		return *refused
-	}
 	if c.query.Get("q") != "" && !anyOf(c.tok.scopes, gmailContent) {
 		return c.refuse(http.StatusForbidden, "forbidden", "Metadata scope does not support 'q' parameter")
 	}
@@ -34,7 +26,7 @@ func (c *call) listMessages(box *mailbox) reply {
 		return c.notImplemented(err.Error())
 	}
 	wanted := c.query["labelIds"]
-	found, bad := box.search(q, wanted, everywhere)
+	found, bad := box.search(q, wanted, c.flag("includeSpamTrash"))
 	if bad != "" {
 		return c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid label: "+bad)
 	}
@@ -42,7 +34,7 @@ func (c *call) listMessages(box *mailbox) reply {
 	if !ok {
 		return c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid pageToken")
 	}
-	return c.ok(pageOf(found, from, limit))
+	return c.ok(pageOf(found, from, c.count("maxResults", normal, most)))
 }
 
 type messageList struct {

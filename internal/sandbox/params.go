@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
 )
 
 // standardParam tells what may stand on any call: the "parameters" of Gmail's Discovery
@@ -20,31 +23,93 @@ func standardParam(name string) bool {
 	return strings.HasPrefix(name, "$") // $.xgafv, and the newer spellings such as $alt
 }
 
-// checkParams refuses what the method does not know, in Google's words.
-func (c *call) checkParams() *reply {
-	if len(c.query) == 0 {
-		return nil
-	}
-	if alt := c.query.Get("alt"); alt != "" && alt != "json" {
+// checkParams holds the query and the path against the facts, in Google's words.
+func (c *call) checkParams(m *discovery.Method) *reply {
+	if alt := c.query.Get("alt"); alt != "" && alt != "json" && !(c.isDownload() && m.Download) {
 		a := c.notImplemented("alt=" + alt)
 		return &a
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.query)) {
-		if standardParam(name) || slices.Contains(strings.Fields(c.route.params), name) {
+		if standardParam(name) {
 			continue
 		}
-		what := fmt.Sprintf("Invalid JSON payload received. Unknown name %q: Cannot bind query parameter. "+
-			"Field '%s' could not be found in request message.", name, name)
-		a := badParam(what)
-		return &a
+		p, ok := m.Param(name)
+		if !ok || p.In != "query" {
+			a := invalid("invalid", fmt.Sprintf("%sUnknown name %q: Cannot bind query parameter. "+
+				"Field '%s' could not be found in request message.", badPayload, name, name))
+			return &a
+		}
+		if a := checkValues(p, c.query[name]); a != nil {
+			return a
+		}
+	}
+	return c.checkRequired(m)
+}
+
+// checkRequired also looks at what stood in the path.
+func (c *call) checkRequired(m *discovery.Method) *reply {
+	for i := range m.Params {
+		p := &m.Params[i]
+		if p.In == "path" {
+			if a := checkValues(p, []string{c.arg(p.Name)}); a != nil {
+				return a
+			}
+		} else if p.Required && !c.query.Has(p.Name) {
+			a := c.refuse(http.StatusBadRequest, "required", "Required parameter: "+p.Name)
+			return &a
+		}
 	}
 	return nil
 }
 
-func badParam(message string) reply {
+func checkValues(p *discovery.Param, values []string) *reply {
+	if len(values) > 1 && !p.Repeated {
+		a := invalid("invalid", fmt.Sprintf("%sUnknown name %q: Proto field is not repeating, cannot start list.", badPayload, p.Name))
+		return &a
+	}
+	for _, v := range values {
+		if a := checkValue(p, v); a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+func checkValue(p *discovery.Param, v string) *reply {
+	kind, text := byte(quoted), v
+	if p.Type.Kind == discovery.Boolean && (v == "true" || v == "false") {
+		kind = v[0]
+	}
+	var message string
+	switch {
+	case v == "" && p.In == "query": // is as if it were not there
+		return nil
+	case !fitsFormat(p.Type, text) || inBounds(p.Type, text) && !fits(p.Type, kind, text):
+		message = fmt.Sprintf("Invalid value at '%s' (%s), %q", snake(p.Name), typeName(p.Type), v)
+	case !inBounds(p.Type, text):
+		message = fmt.Sprintf("Invalid value '%s'. Values must be within the range: [%s, %s]", v, p.Type.Min, p.Type.Max)
+	case p.Type.Pattern != "" && !matches(p.Type.Pattern, v):
+		message = fmt.Sprintf("Invalid value for field '%s': '%s'. Must be a match of regex '%s'", p.Name, v, p.Type.Pattern)
+	default:
+		return nil
+	}
+	a := invalid("invalid", message)
+	return &a
+}
+
+// matches holds all of a text against a pattern.
+func matches(pattern, text string) bool {
+	re, err := regexp.Compile("^(?:" + pattern + ")$")
+	return err != nil || re.MatchString(text) // a pattern that is none of Go's checks nothing
+}
+
+func badParam(message string) reply { return invalid("invalid", message) }
+
+// invalid refuses a value with google.rpc.BadRequest among the details.
+func invalid(reason, message string) reply {
 	return errorReply(apiError{
 		Code: http.StatusBadRequest, Message: message, Status: canonical(http.StatusBadRequest),
-		Errors: []errorItem{{Message: message, Domain: "global", Reason: "invalid"}},
+		Errors: []errorItem{{Message: message, Domain: "global", Reason: reason}},
 		Details: []any{map[string]any{
 			"@type":           "type.googleapis.com/google.rpc.BadRequest",
 			"fieldViolations": []map[string]string{{"description": message}},
@@ -52,32 +117,17 @@ func badParam(message string) reply {
 	})
 }
 
-// boolParam reads a flag; absent is false.
-func (c *call) boolParam(name string) (bool, *reply) {
-	switch v := c.query.Get(name); v {
-	case "", "false", "0":
-		return false, nil
-	case "true", "1":
-		return true, nil
-	default:
-		a := badParam(fmt.Sprintf("Invalid value at '%s' (TYPE_BOOL), %q", snake(name), v))
-		return false, &a
-	}
-}
+// flag reads a boolean, which was checked; absent is false.
+func (c *call) flag(name string) bool { return c.query.Get(name) == "true" }
 
-// countParam reads a number from 1 up to most; absent or 0 is normal, and
-// what is above most counts as most.
-func (c *call) countParam(name string, normal, most int) (int, *reply) {
-	v := c.query.Get(name)
-	if v == "" || v == "0" {
-		return normal, nil
+// count reads a number from 1 up to most, which was checked to be one; absent or
+// 0 is normal, and what is above most counts as most.
+func (c *call) count(name string, normal, most int) int {
+	n, err := strconv.Atoi(c.query.Get(name))
+	if err != nil || n <= 0 {
+		return normal
 	}
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 0 {
-		a := badParam(fmt.Sprintf("Invalid value at '%s' (TYPE_UINT32), %q", snake(name), v))
-		return 0, &a
-	}
-	return min(n, most), nil
+	return min(n, most)
 }
 
 // snake turns maxResults into max_results, the name in the request message.

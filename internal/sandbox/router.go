@@ -2,52 +2,60 @@ package sandbox
 
 import (
 	"net/url"
-	"slices"
 	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
 )
 
-// A route is one method of one API.
+// A route is one address of a call.
 type route struct {
 	name   string // of the call, as in Calls
 	method string
-	path   string // "host/literal/{}/{}:verb"; {} takes one segment
+	path   string // "host/literal/{x}/{}:verb/{+y}"; {x} and {} take one segment, {+y} at least one
 	needs  string // a query parameter without which the route does not match
 	stage  string // whose rows of errors fit: exchange, sign, call, or none
 	limit  int64  // of the request body in bytes
-	params string // query parameters beside the standard ones, separated by blanks; "*" checks none
 	scopes []string
+	names  []string          // of the parameters in the path
+	facts  *discovery.Method // nil: it is no method of Discovery's
 	// who says whom the call concerns, for faults ordered for one user.
 	who    func(*call) string
-	admit  func(*call) *reply // what is checked before; nil checks nothing
+	admit  func(*call) *reply // who may come in; nil lets everybody in
 	handle func(*call) reply
 	// streams leaves the body to handle, which takes it in as it arrives: the
 	// part of a broken upload that came is kept.
-	streams bool
-	segs    []string
+	streams    bool
+	takesMedia bool
+	segs       []string
+	wild       *wildcard // where the path has a {+y}
 }
 
 // router finds routes by the number of segments of the escaped path.
 type router struct {
 	byLength map[int][]*route
+	wild     []*route
 	list     []*route
 }
 
 func newRouter(list []*route) *router {
 	r := &router{byLength: map[int][]*route{}, list: list}
 	for _, rt := range list {
-		rt.segs = strings.Split(rt.path, "/")
+		if strings.Contains(rt.path, "{+") {
+			rt.wild = newWildcard(rt.path, rt.facts)
+			r.wild = append(r.wild, rt)
+			continue
+		}
+		rt.segs = strings.Split(placeholders.ReplaceAllString(rt.path, "{}"), "/")
 		r.byLength[len(rt.segs)] = append(r.byLength[len(rt.segs)], rt)
 	}
 	return r
 }
 
-// names returns each call's name once.
-func (r *router) names() []string {
-	var out []string
+// stages are the calls by name, each with its stage.
+func (r *router) stages() map[string]string {
+	out := map[string]string{}
 	for _, rt := range r.list {
-		if !slices.Contains(out, rt.name) {
-			out = append(out, rt.name)
-		}
+		out[rt.name] = rt.stage
 	}
 	return out
 }
@@ -62,6 +70,14 @@ func (r *router) find(method, path, query string) (*route, []string) {
 			continue
 		}
 		if vars, ok := rt.match(segs); ok {
+			return rt, vars
+		}
+	}
+	for _, rt := range r.wild {
+		if rt.method != method || !strings.Contains(query, rt.needs) {
+			continue
+		}
+		if vars, ok := rt.wild.match(path); ok {
 			return rt, vars
 		}
 	}

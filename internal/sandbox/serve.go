@@ -18,6 +18,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	rt, vars := s.routes.find(r.Method, path, r.URL.RawQuery)
 	if rt == nil {
+		rt, vars = s.apis.find(r.Method, path, r.URL.RawQuery)
+	}
+	if rt == nil {
 		s.unknown(r).send(w, r)
 		return
 	}

@@ -3,7 +3,9 @@ package sandbox
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +34,7 @@ type Server struct {
 	runtime                *account
 
 	routes    *router
+	apis      *apiSet
 	control   *router
 	calls     *counters
 	faults    *faults
@@ -74,10 +77,12 @@ func New(world World, o Options) (*Server, error) {
 	}
 	s.secretsOf = newVault(world.Secrets, world.Project, world.ProjectNumber)
 	s.ids.Store(uint64(o.Now().UnixMilli()) << 20) // as Gmail's: a time, then a counter
-	s.routes = newRouter(apiRoutes())
+	s.routes, s.apis = newRouter(ownRoutes()), newAPISet()
 	s.control = newRouter(controlRoutes())
-	s.calls = newCounters(s.routes.names())
-	s.faults = newFaults(o.Seed, s.rows, s.routes.names())
+	stages := s.routes.stages()
+	maps.Copy(stages, s.apis.stages())
+	s.calls = newCounters(slices.Collect(maps.Keys(stages)))
+	s.faults = newFaults(o.Seed, s.rows, stages)
 	if err := s.populate(world, o.KeyBits); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/md5" //nolint:gosec // what Cloud Storage calls md5Hash
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"maps"
@@ -101,43 +102,31 @@ func castagnoli(data []byte) uint32 {
 
 // Cloud Storage's JSON API. Facts: its Discovery document and
 // https://cloud.google.com/storage/docs/json_api/v1.
-func storageRoutes() []*route {
-	const host = "storage.googleapis.com/"
-	reads := []string{
-		scopeCloudPlatform, authPrefix + "cloud-platform.read-only", authPrefix + "devstorage.full_control",
-		authPrefix + "devstorage.read_only", authPrefix + "devstorage.read_write",
+func storageMethods() []method {
+	m := func(name string, h func(*call) reply) method {
+		return method{id: "storage.objects." + name, door: projectDoor("storage.objects." + name), do: h}
 	}
-	writes := []string{scopeCloudPlatform, authPrefix + "devstorage.full_control", authPrefix + "devstorage.read_write"}
-	object := func(name, method, path string, scopes []string, h func(*call) reply) *route {
-		return &route{
-			name: name, method: method, path: host + path, params: "*", scopes: scopes, stage: stageCall,
-			limit: limitSmall, who: tokenUser, admit: machineOnly(name), handle: h,
-		}
+	insert := m("insert", (*call).mediaMissing)
+	insert.in = &intake{check: (*call).checkObject, take: (*call).putObject}
+	return []method{
+		insert,
+		m("list", (*call).listObjects),
+		m("get", (*call).getObject),
+		m("delete", (*call).deleteObject),
 	}
-	insert := object("storage.objects.insert", http.MethodPost, "storage/v1/b/{}/o", writes, (*call).mediaMissing)
-	in := &intake{accept: "*/*", limit: limitObject, check: (*call).checkObject, take: (*call).putObject}
-	return append(in.routes(insert), insert,
-		object("storage.objects.list", http.MethodGet, "storage/v1/b/{}/o", reads, (*call).listObjects),
-		object("storage.objects.get", http.MethodGet, "storage/v1/b/{}/o/{}", reads, (*call).getObject),
-		object("storage.objects.get", http.MethodGet, "download/storage/v1/b/{}/o/{}", reads, (*call).getObject),
-		object("storage.objects.delete", http.MethodDelete, "storage/v1/b/{}/o/{}", writes, (*call).deleteObject),
-	)
 }
 
-// machineOnly lets service accounts in: users of the organisation have been
+// projectDoor lets service accounts in: users of the organisation have been
 // granted nothing in the project.
-func machineOnly(permission string) func(*call) *reply {
+func projectDoor(permission string) func(*call) *reply {
 	return func(c *call) *reply {
-		if a := c.authorize(); a != nil {
-			return a
+		if c.tok.person == nil {
+			return nil
 		}
-		if c.tok.person != nil {
-			a := c.refuse(http.StatusForbidden, "forbidden", fmt.Sprintf(
-				"%s does not have %s access. Permission '%s' denied on resource (or it may not exist).",
-				c.tok.principal(), permission, permission))
-			return &a
-		}
-		return nil
+		a := c.refuse(http.StatusForbidden, "forbidden", fmt.Sprintf(
+			"%s does not have %s access. Permission '%s' denied on resource (or it may not exist).",
+			c.tok.principal(), permission, permission))
+		return &a
 	}
 }
 
@@ -196,10 +185,6 @@ func (c *call) deleteObject() reply {
 // listObjects answers by name. Prefixes stand for what lies behind a delimiter.
 func (c *call) listObjects() reply {
 	const normal = 1000
-	limit, refused := c.countParam("maxResults", normal, normal)
-	if refused != nil {
-		return *refused
-	}
 	for _, name := range []string{"versions", "softDeleted", "matchGlob", "filter", "includeTrailingDelimiter"} {
 		if v := c.query.Get(name); v != "" && v != "false" {
 			return c.notImplemented(name + "=" + v)
@@ -213,7 +198,7 @@ func (c *call) listObjects() reply {
 		}
 		from = string(b)
 	}
-	out := objectList{Kind: "storage#objects", limit: limit, last: from}
+	out := objectList{Kind: "storage#objects", limit: c.count("maxResults", normal, normal), last: from}
 	for _, o := range c.objects.under(c.vars[0], c.query.Get("prefix")) {
 		if entry := c.prefixOf(o.name); entry > out.last && c.within(o.name) && !out.add(entry, o) {
 			out.Next = base64.RawURLEncoding.EncodeToString([]byte(out.last))
@@ -292,47 +277,36 @@ func (o *object) resource() map[string]any {
 	return out
 }
 
-// objectIn is what may be said of an object that is to be made.
-type objectIn struct {
-	Name               string            `json:"name"`
-	ContentType        string            `json:"contentType"`
-	CRC32C             string            `json:"crc32c"`
-	MD5                string            `json:"md5Hash"`
-	CacheControl       string            `json:"cacheControl"`
-	ContentDisposition string            `json:"contentDisposition"`
-	ContentEncoding    string            `json:"contentEncoding"`
-	ContentLanguage    string            `json:"contentLanguage"`
-	Metadata           map[string]string `json:"metadata"`
+// objectIn is what is said of an object that is to be made; all of it is kept.
+type objectIn map[string]any
+
+func (in objectIn) text(name string) string {
+	s, _ := in[name].(string)
+	return s
 }
 
-// said are the fields that are kept as they came.
-func (in *objectIn) said() map[string]any {
-	out := map[string]any{
-		"cacheControl": in.CacheControl, "contentDisposition": in.ContentDisposition,
-		"contentEncoding": in.ContentEncoding, "contentLanguage": in.ContentLanguage,
-	}
-	maps.DeleteFunc(out, func(_ string, v any) bool { return v == "" })
-	if len(in.Metadata) > 0 {
-		out["metadata"] = in.Metadata
+// said is less what Cloud Storage itself tells of an object.
+func (in objectIn) said() map[string]any {
+	out := maps.Clone(in)
+	for name := range (&object{}).resource() {
+		delete(out, name)
 	}
 	return out
 }
 
 // objectIn reads what is said of the object; its name may stand in the address.
 func (c *call) objectIn(meta []byte) (objectIn, *reply) {
-	var in objectIn
-	if len(meta) > 0 {
-		if err := strictJSON(meta, &in); err != nil {
-			a := badJSON(err, "")
-			return in, &a
-		}
+	in := objectIn{}
+	if err := json.Unmarshal(orEmpty(meta), &in); err != nil {
+		a := badJSON(err, "")
+		return nil, &a
 	}
 	if name := c.query.Get("name"); name != "" {
-		in.Name = name
+		in["name"] = name
 	}
-	if in.Name == "" {
+	if in.text("name") == "" {
 		a := c.refuse(http.StatusBadRequest, "required", "Required parameter: name")
-		return in, &a
+		return nil, &a
 	}
 	return in, nil
 }
@@ -342,7 +316,7 @@ func (c *call) checkObject(meta []byte) *reply {
 	if refused != nil {
 		return refused
 	}
-	return c.checkGeneration(c.objects.get(c.vars[0], in.Name))
+	return c.checkGeneration(c.objects.get(c.vars[0], in.text("name")))
 }
 
 func (c *call) putObject(m *media) reply {
@@ -350,10 +324,10 @@ func (c *call) putObject(m *media) reply {
 	if refused != nil {
 		return *refused
 	}
-	mime := cmp.Or(in.ContentType, m.mime, "application/octet-stream")
-	o := makeObject(c.vars[0], in.Name, mime, m.data)
+	mime := cmp.Or(in.text("contentType"), m.mime, "application/octet-stream")
+	o := makeObject(c.vars[0], in.text("name"), mime, m.data)
 	o.said = in.said()
-	for _, sum := range [][3]string{{"CRC32C", in.CRC32C, o.crc}, {"MD5 hash", in.MD5, o.md5}} {
+	for _, sum := range [][3]string{{"CRC32C", in.text("crc32c"), o.crc}, {"MD5 hash", in.text("md5Hash"), o.md5}} {
 		if sum[1] != "" && sum[1] != sum[2] {
 			return c.refuse(http.StatusBadRequest, "invalid",
 				fmt.Sprintf("Provided %s %q doesn't match calculated %s %q.", sum[0], sum[1], sum[0], sum[2]))

@@ -8,16 +8,17 @@ import (
 	"strings"
 )
 
-// An intake is a method that takes media in. Gmail's letters, Drive's files and
+// An intake is what a method does with media. Gmail's letters, Drive's files and
 // Cloud Storage's objects come by the same three ways: simple, multipart and
 // resumable. Facts:
 // https://developers.google.com/workspace/gmail/api/guides/uploads.
 type intake struct {
-	accept string // what Discovery's mediaUpload.accept has: message/*, or */* for all
-	limit  int64  // of the media
 	// check looks at what is said of the media, before they come; nil takes all.
 	check func(c *call, meta []byte) *reply
 	take  func(c *call, m *media) reply
+
+	accept string // Discovery's: message/*, or */* for all
+	limit  int64  // of the media
 }
 
 // media are what came, with what was said of them in JSON.
@@ -28,19 +29,18 @@ type media struct {
 }
 
 // routes are those of a method's upload addresses: for each the upload itself,
-// and the parts of a resumable one, which Go's client posts and others put.
-func (in *intake) routes(method *route) []*route {
+// and the parts of a resumable one, which Go's client posts and others put. Parts
+// have a name of their own, so that one letter counts as one insert.
+func (in *intake) routes(method *route, addresses ...string) []*route {
 	var out []*route
-	host, path, _ := strings.Cut(method.path, "/")
-	for _, prefix := range []string{"/upload/", "/resumable/upload/"} {
-		at := host + prefix + path
+	for _, at := range addresses {
 		chunk := route{
 			name: method.name + chunkSuffix, path: at, needs: "upload_id", stage: stageCall, streams: true,
 			who: uploadUser, handle: (*call).takeChunk,
 		}
 		post, put, upload := chunk, chunk, *method
 		post.method, put.method = http.MethodPost, http.MethodPut
-		upload.path, upload.limit, upload.handle = at, in.limit/3*4+limitSmall, in.receive
+		upload.path, upload.handle, upload.takesMedia = at, in.receive, true
 		out = append(out, &post, &put, &upload)
 	}
 	return out
@@ -82,6 +82,9 @@ func (in *intake) accepted(c *call, meta []byte, mime string, data []byte) reply
 }
 
 func (in *intake) checked(c *call, meta []byte) *reply {
+	if a := checkBody(c.route.facts, meta); a != nil {
+		return a
+	}
 	if in.check == nil {
 		return nil
 	}

@@ -24,8 +24,14 @@ func secretRoutes() []*route {
 	return []*route{{
 		name: "secretmanager.versions.access", method: http.MethodGet, stage: stageCall,
 		path:   "secretmanager.googleapis.com/v1/projects/{}/secrets/{}/versions/{}:access",
-		scopes: []string{scopeCloudPlatform}, params: "*", limit: limitNone, who: tokenUser,
-		admit: machineOnly("secretmanager.versions.access"), handle: (*call).accessSecret,
+		scopes: []string{scopeCloudPlatform}, limit: limitNone, who: tokenUser,
+		admit: func(c *call) *reply {
+			if a := c.authorize(); a != nil {
+				return a
+			}
+			return projectDoor("secretmanager.versions.access")(c)
+		},
+		handle: (*call).accessSecret,
 	}}
 }
 

@@ -24,7 +24,7 @@ type method struct {
 // methods are all that work. Of the others that Discovery lists calls are
 // checked, and then answered with 501.
 func methods() []method {
-	return slices.Concat(gmailMethods(), directoryMethods(), storageMethods())
+	return slices.Concat(gmailMethods(), directoryMethods(), storageMethods(), calendarMethods(), taskMethods(), driveMethods())
 }
 
 // behind sets whom a group of methods lets in.

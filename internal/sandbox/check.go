@@ -199,8 +199,9 @@ func typeName(t *discovery.Type) string {
 		return "TYPE_INT32"
 	case discovery.Number:
 		return "TYPE_DOUBLE"
+	default:
+		return "TYPE_STRING"
 	}
-	return "TYPE_STRING"
 }
 
 // quoted is the kind of a JSON string, and of every value of a query.
@@ -219,8 +220,9 @@ func fits(t *discovery.Type, kind byte, text string) bool {
 		return kind == 't' || kind == 'f'
 	case discovery.Integer, discovery.Number:
 		return (kind == '0' || kind == quoted) && fitsFormat(t, text) && inBounds(t, text)
+	default: // a scalar in the place of an object, a list or a map
+		return false
 	}
-	return false // a scalar in the place of an object, a list or a map
 }
 
 // durations are seconds with at most nine digits behind the point.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ const (
 )
 
 // gmailContent are the scopes that show what letters hold.
-var gmailContent = []string{scopeMail, scopeGmailModify, scopeGmailReadonly}
+var gmailContent = []string{scopeMail, scopeGmailCompose, scopeGmailModify, scopeGmailReadonly}
 
 // gmailHandler answers a call on the mailbox of the token's user.
 type gmailHandler func(c *call, box *mailbox) reply
@@ -21,7 +22,7 @@ func gmailMethods() []method {
 	m := func(name string, h gmailHandler) method {
 		return method{id: "gmail.users." + name, do: func(c *call) reply { return h(c, c.tok.person.box) }}
 	}
-	return behind((*call).gmailDoor, append(deliveries(),
+	return behind((*call).gmailDoor, append(slices.Concat(deliveries(), draftMethods(), settingMethods()),
 		m("getProfile", (*call).profile),
 		m("messages.list", (*call).listMessages),
 		m("messages.batchModify", (*call).batchModify),
@@ -38,6 +39,18 @@ func gmailMethods() []method {
 		m("labels.patch", (*call).patchLabel),
 		m("labels.update", (*call).updateLabel),
 		m("labels.delete", (*call).deleteLabel),
+		m("drafts.get", (*call).getDraft),
+		m("drafts.list", (*call).listDrafts),
+		m("drafts.delete", (*call).deleteDraft),
+		m("threads.list", (*call).listThreads),
+		m("threads.get", (*call).getThread),
+		m("threads.modify", (*call).modifyThread),
+		m("threads.trash", (*call).trashThread),
+		m("threads.untrash", (*call).untrashThread),
+		m("threads.delete", (*call).deleteThread),
+		m("history.list", (*call).listHistory),
+		m("watch", (*call).watch),
+		m("stop", (*call).stop),
 	)...)
 }
 

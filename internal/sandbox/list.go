@@ -9,32 +9,42 @@ import (
 	"strings"
 )
 
-// listed is a letter with the labels it had when the list was made.
+// listed is a letter with the labels it had when the list was made, and its history.
 type listed struct {
 	*letter
 	labels []string
+	seen   uint64
 }
 
 // listMessages answers newest first, as Gmail does.
 func (c *call) listMessages(box *mailbox) reply {
 	const normal, most = 100, 500
-	if c.query.Get("q") != "" && !anyOf(c.tok.scopes, gmailContent) {
-		return c.refuse(http.StatusForbidden, "forbidden", "Metadata scope does not support 'q' parameter")
-	}
-	q, err := parseQuery(c.query.Get("q"))
-	if err != nil {
-		return c.notImplemented(err.Error())
-	}
-	wanted := c.query["labelIds"]
-	found, bad := box.search(q, wanted, c.flag("includeSpamTrash"))
-	if bad != "" {
-		return c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid label: "+bad)
+	found, refused := c.search(box, c.query["labelIds"])
+	if refused != nil {
+		return *refused
 	}
 	from, ok := pageStart(found, c.query.Get("pageToken"))
 	if !ok {
 		return c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid pageToken")
 	}
 	return c.ok(pageOf(found, from, c.count("maxResults", normal, most)))
+}
+
+// search finds the letters with the wanted labels that fit the call's q.
+func (c *call) search(box *mailbox, wanted []string) ([]listed, *reply) {
+	refuse := func(a reply) ([]listed, *reply) { return nil, &a }
+	if c.query.Get("q") != "" && !anyOf(c.tok.scopes, gmailContent) {
+		return refuse(c.refuse(http.StatusForbidden, "forbidden", "Metadata scope does not support 'q' parameter"))
+	}
+	q, err := parseQuery(c.query.Get("q"))
+	if err != nil {
+		return refuse(c.notImplemented(err.Error()))
+	}
+	found, bad := box.search(q, wanted, c.flag("includeSpamTrash"))
+	if bad != "" {
+		return refuse(c.refuse(http.StatusBadRequest, "invalidArgument", "Invalid label: "+bad))
+	}
+	return found, nil
 }
 
 type messageList struct {
@@ -120,7 +130,7 @@ func (m *mailbox) candidates(q *query, wanted []string, everywhere bool) ([]list
 			continue
 		}
 		if !slices.ContainsFunc(wanted, func(id string) bool { return !l.has(id) }) {
-			out = append(out, listed{l, slices.Clone(l.labels)})
+			out = append(out, listed{l, slices.Clone(l.labels), l.history})
 		}
 	}
 	return out, ""

@@ -14,6 +14,7 @@ const (
 	viaInsert = "insert"
 	viaImport = "import"
 	viaSend   = "send"
+	viaDraft  = "draft"
 )
 
 // A Letter is one message in a mailbox, as Letters shows it.
@@ -23,7 +24,7 @@ type Letter struct {
 	LabelIDs     []string  `json:"labelIds"`
 	Raw          []byte    `json:"raw"` // exactly the bytes received; not to be changed
 	InternalDate time.Time `json:"internalDate"`
-	Via          string    `json:"via"` // insert, import or send
+	Via          string    `json:"via"` // insert, import, send or draft
 }
 
 // letter is a message where it lies. Labels and history belong to the
@@ -53,6 +54,10 @@ type mailbox struct {
 	labels      map[string]*label
 	nextLabel   int
 	history     uint64 // id of the newest change
+	changes     []change
+	forgotten   uint64  // changes up to this one are not kept any more
+	drafts      []draft // in the order of their making
+	nextDraft   int
 }
 
 func newMailbox(owner string) *mailbox {
@@ -63,7 +68,9 @@ func newMailbox(owner string) *mailbox {
 		threads:     map[string]int{},
 		labels:      systemLabels(),
 		nextLabel:   1,
-		history:     1000,
+		history:     firstHistory,
+		forgotten:   firstHistory,
+		nextDraft:   1,
 	}
 }
 
@@ -86,9 +93,10 @@ func (s *Server) Letters(user string) []Letter {
 }
 
 // change counts a change of the mailbox; the lock must be held.
-func (m *mailbox) change(l *letter) {
+func (m *mailbox) change(l *letter, what string, labels []string) {
 	m.history++
 	l.history = m.history
+	m.record(change{m.history, what, messageRef{l.id, l.thread, slices.Clone(l.labels)}, labels})
 }
 
 // put files a letter; the lock must be held.
@@ -99,7 +107,7 @@ func (m *mailbox) put(l *letter) {
 		m.byMessageID[l.messageID] = append(m.byMessageID[l.messageID], l)
 	}
 	m.threads[l.thread]++
-	m.change(l)
+	m.change(l, changeAdded, nil)
 }
 
 // remove deletes letters for good; the lock must be held.
@@ -118,9 +126,10 @@ func (m *mailbox) remove(ids map[string]bool) {
 		if m.byMessageID[l.messageID] = same; len(same) == 0 {
 			delete(m.byMessageID, l.messageID)
 		}
-		m.history++
+		m.change(l, changeDeleted, nil)
 	}
 	m.letters = slices.DeleteFunc(m.letters, gone)
+	m.drafts = slices.DeleteFunc(m.drafts, func(d draft) bool { return gone(d.letter) })
 }
 
 // unknownLabel returns the first of ids that is no label of the mailbox, or "".
@@ -146,12 +155,25 @@ func (m *mailbox) relabel(l *letter, add, remove []string) {
 	for _, id := range remove {
 		delete(set, id)
 	}
-	next := slices.Sorted(maps.Keys(set))
-	if slices.Equal(next, slices.Sorted(slices.Values(l.labels))) {
-		return
+	before := l.labels
+	l.labels = slices.Sorted(maps.Keys(set))
+	if added := less(l.labels, before); len(added) > 0 {
+		m.change(l, changeLabeled, added)
 	}
-	l.labels = next
-	m.change(l)
+	if removed := less(before, l.labels); len(removed) > 0 {
+		m.change(l, changeUnlabeled, removed)
+	}
+}
+
+// less is what of a is not in b.
+func less(a, b []string) []string {
+	var out []string
+	for _, s := range a {
+		if !slices.Contains(b, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // newID makes the id of a message: 16 hexadecimal digits, rising.

@@ -25,7 +25,9 @@ func standardParam(name string) bool {
 
 // checkParams holds the query and the path against the facts, in Google's words.
 func (c *call) checkParams(m *discovery.Method) *reply {
-	if alt := c.query.Get("alt"); alt != "" && alt != "json" && !(c.isDownload() && m.Download) {
+	switch alt := c.query.Get("alt"); {
+	case alt == "", alt == "json", c.isDownload() && m.Download:
+	default:
 		a := c.notImplemented("alt=" + alt)
 		return &a
 	}

@@ -192,7 +192,7 @@ func (up *upload) state(c *call, total int64) reply {
 	case have > total:
 		return c.badRange()
 	}
-	a := up.in.take(up.began, &media{meta: up.meta, mime: up.mime, data: up.got})
+	a := up.in.take(up.began, &media{up.meta, up.mime, present(up.got)})
 	up.done, up.got = &a, nil
 	return a
 }

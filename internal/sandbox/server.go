@@ -49,6 +49,7 @@ type Server struct {
 	ids       atomic.Uint64 // the newest id of a message
 	uploads   *uploads
 	objects   *objects
+	store     *store
 	secretsOf *vault
 }
 
@@ -72,6 +73,7 @@ func New(world World, o Options) (*Server, error) {
 		secrets:  newSecretLog(secretsKept),
 		people:   newPeople(),
 		uploads:  newUploads(),
+		store:    newStore(),
 		objects:  newObjects(world.Objects, o.Now()),
 		accounts: newAccounts(),
 	}

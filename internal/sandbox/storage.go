@@ -185,10 +185,8 @@ func (c *call) deleteObject() reply {
 // listObjects answers by name. Prefixes stand for what lies behind a delimiter.
 func (c *call) listObjects() reply {
 	const normal = 1000
-	for _, name := range []string{"versions", "softDeleted", "matchGlob", "filter", "includeTrailingDelimiter"} {
-		if v := c.query.Get(name); v != "" && v != "false" {
-			return c.notImplemented(name + "=" + v)
-		}
+	if a := c.cannot("versions", "softDeleted", "matchGlob", "filter", "includeTrailingDelimiter"); a != nil {
+		return *a
 	}
 	from := ""
 	if token := c.query.Get("pageToken"); token != "" {

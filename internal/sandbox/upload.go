@@ -25,7 +25,7 @@ type intake struct {
 type media struct {
 	meta []byte // empty: nothing was said
 	mime string
-	data []byte
+	data []byte // nil: there are none, and not that they are empty
 }
 
 // routes are those of a method's upload addresses: for each the upload itself,
@@ -78,7 +78,15 @@ func (in *intake) accepted(c *call, meta []byte, mime string, data []byte) reply
 	if a := in.checked(c, meta); a != nil {
 		return *a
 	}
-	return in.take(c, &media{meta: meta, mime: mime, data: data})
+	return in.take(c, &media{meta, mime, present(data)})
+}
+
+// present tells media that are empty from none.
+func present(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
 }
 
 func (in *intake) checked(c *call, meta []byte) *reply {

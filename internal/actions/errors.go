@@ -87,10 +87,12 @@ func sendError(err error, s *sending) error {
 	if e.Object != "" {
 		return e // what has not left whole cannot have been carried out
 	}
-	e.Status = s.status
+	if !errors.Is(err, errSession) { // then its status is no answer to the call
+		e.Status = s.status
+	}
 	begun := s.connected.Load() && s.whole.Load()
 	// Here, too, an answer of 200 that cannot be read leaves all open.
-	e.Doubtful = s.Class == Once && begun && (s.doubt || unclear(s.status))
+	e.Doubtful = s.Class == Once && begun && (s.doubt || unclear(e.Status))
 	return e
 }
 

@@ -125,7 +125,11 @@ func (s *sending) sendResumable(ctx context.Context) (*http.Response, error) {
 			}
 			res, err = s.ask(ctx, session)
 		}
-		if res.StatusCode != http.StatusPermanentRedirect {
+		switch res.StatusCode {
+		case http.StatusPermanentRedirect:
+		case http.StatusNotFound, http.StatusGone:
+			return nil, s.lost(res)
+		default:
 			return s.success(res, nil)
 		}
 		there, err := s.arrived(res)
@@ -138,6 +142,13 @@ func (s *sending) sendResumable(ctx context.Context) (*http.Response, error) {
 		at = there
 	}
 	return nil, errSession
+}
+
+// lost says that the session is no more. What it says is no answer to the call: that
+// may have been carried out before, if all of the media had arrived.
+func (s *sending) lost(res *http.Response) error {
+	s.whole.Store(s.doubt)
+	return errors.Join(errSession, res.Body.Close())
 }
 
 // passing tells whether a status says to try again.

@@ -81,5 +81,5 @@ func everythingIn(world sandbox.World) (*policy.Policy, error) {
 		domains = append(domains, domain)
 	}
 	slices.Sort(domains)
-	return parsePolicy("domains: [%s]\nactions: ['*']\n", strings.Join(slices.Compact(domains), ", "))
+	return parsePolicy("domains: [%s]\nactions: ['*']\nserviceAccountActions: ['*']\n", strings.Join(slices.Compact(domains), ", "))
 }

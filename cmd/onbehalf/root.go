@@ -24,12 +24,13 @@ mend · 130 interrupted.`,
 		Example: `  onbehalf demo                                  # see it work: no account, no network
   onbehalf run --sandbox jobs.jsonl              # try your jobs in an embedded Workspace
   onbehalf run --policy policy.yaml jobs.jsonl   # the real thing
+  onbehalf actions vacation                      # what can be called
   onbehalf schema job                            # what a job may hold`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newDemo(), newRun(), newSandbox(), newSchema())
+	root.AddCommand(newActions(), newDemo(), newRun(), newSandbox(), newSchema())
 	return root
 }
 

@@ -24,7 +24,8 @@ type method struct {
 // methods are all that work. Of the others that Discovery lists calls are
 // checked, and then answered with 501.
 func methods() []method {
-	return slices.Concat(gmailMethods(), directoryMethods(), storageMethods(), calendarMethods(), taskMethods(), driveMethods())
+	return slices.Concat(gmailMethods(), directoryMethods(), storageMethods(), calendarMethods(), taskMethods(), driveMethods(),
+		documentMethods(), sheetMethods(), workspaceMethods(), cloudMethods())
 }
 
 // behind sets whom a group of methods lets in.

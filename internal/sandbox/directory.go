@@ -1,7 +1,10 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/base64"
+	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,10 +17,55 @@ const customerID = "C0sandbox"
 // The Directory API. Facts: its Discovery document, and for queries
 // https://developers.google.com/workspace/admin/directory/v1/guides/search-users.
 func directoryMethods() []method {
-	return behind((*call).directoryDoor,
+	photos := &kind{name: "directory.photos", id: "id", shared: true, alias: userID, gone: resourceNotFound("photo")}
+	return behind((*call).directoryDoor, append(groupMethods(),
 		method{id: "directory.users.list", do: (*call).listUsers},
 		method{id: "directory.users.get", do: (*call).getUser},
-	)
+		method{id: "directory.users.insert", do: (*call).insertUser},
+		method{id: "directory.users.patch", do: (*call).changeUser},
+		method{id: "directory.users.update", do: (*call).changeUser},
+		method{id: "directory.users.delete", do: (*call).deleteUser},
+		method{id: "directory.users.photos.get", do: ofUser(photos.get)},
+		method{id: "directory.users.photos.update", do: ofUser(func(c *call) reply { return c.putPhoto(photos) })},
+		method{id: "directory.orgunits.list", do: (*call).listUnits},
+		method{id: "directory.orgunits.get", do: (*call).getUnit},
+		method{id: "reports.activities.list", do: func(c *call) reply {
+			// Nothing is recorded here that Google would report.
+			return c.ok(doc{"kind": "admin#reports#activities", "etag": `"0"`})
+		}},
+	)...)
+}
+
+// userID takes an address or an alias for the id.
+func userID(c *call, key string) string {
+	if p := c.people.find(key); p != nil {
+		return p.id
+	}
+	return key
+}
+
+// ofUser makes sure that there is the user.
+func ofUser(h func(*call) reply) func(*call) reply {
+	return func(c *call) reply {
+		if c.people.find(c.vars[0]) == nil {
+			return resourceNotFound("userKey")(c, "")
+		}
+		return h(c)
+	}
+}
+
+func (c *call) putPhoto(photos *kind) reply {
+	p := c.people.find(c.vars[0])
+	d := doc(merge(nil, c.said()))
+	if d.text("photoData") == "" {
+		return *c.badInput("photoData")
+	}
+	d["kind"], d["id"], d["primaryEmail"] = "admin#directory#user#photo", p.id, p.email
+	d["etag"] = etagOf(d)
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	photos.shelf(c, address{kind: photos.name}).put(p.id, d)
+	return c.ok(d)
 }
 
 // directoryDoor lets administrators in. Everybody may see the public view.
@@ -79,9 +127,173 @@ func (p *person) directory() userOut {
 func (c *call) getUser() reply {
 	p := c.people.find(c.vars[0])
 	if p == nil {
-		return c.refuse(http.StatusNotFound, "notFound", "Resource Not Found: userKey")
+		return resourceNotFound("userKey")(c, "")
 	}
-	return c.ok(p.directory())
+	return c.ok(c.shownUser(p))
+}
+
+// shownUser is what the sandbox knows of a user, and what else was ever said.
+func (c *call) shownUser(p *person) doc {
+	b, err := marshal(p.directory(), false)
+	var known doc
+	if err != nil || json.Unmarshal(b, &known) != nil { // cannot be: the type has nothing that fails
+		return doc{}
+	}
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	return merge(c.store.shelfOf(address{kind: userFields}).byID[p.id], known)
+}
+
+// userFields are what is kept of a user beside what the sandbox itself knows.
+const userFields = "directory.users"
+
+// userIn are the fields of a user that have an effect here.
+type userIn struct {
+	PrimaryEmail *string `json:"primaryEmail"`
+	Password     *string `json:"password"`
+	Name         struct {
+		Given  *string `json:"givenName"`
+		Family *string `json:"familyName"`
+	} `json:"name"`
+	OrgUnitPath *string `json:"orgUnitPath"`
+	Suspended   *bool   `json:"suspended"`
+	Archived    *bool   `json:"archived"`
+}
+
+func (in *userIn) apply(u *User) {
+	set(&u.GivenName, in.Name.Given)
+	set(&u.FamilyName, in.Name.Family)
+	set(&u.OrgUnitPath, in.OrgUnitPath)
+	set(&u.Suspended, in.Suspended)
+	set(&u.Archived, in.Archived)
+}
+
+func (c *call) userIn() (in userIn, refused *reply) {
+	if json.Unmarshal(orEmpty(c.body), &in) != nil { // it was checked
+		return in, c.badInput("user")
+	}
+	if path := in.OrgUnitPath; path != nil && !slices.Contains(c.units(), *path) {
+		return in, c.badInput("INVALID_OU_ID")
+	}
+	return in, nil
+}
+
+// remember keeps what else was said of a user.
+func (c *call) remember(p *person) {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	said := c.said()
+	for name := range said {
+		switch name {
+		case "password", "hashFunction", "primaryEmail", "name", "orgUnitPath", "suspended", "archived":
+			delete(said, name)
+		}
+	}
+	at := address{kind: userFields}
+	sh := c.store.shelves[at]
+	if sh == nil {
+		sh = &shelf{byID: map[string]doc{}}
+		c.store.shelves[at] = sh
+	}
+	sh.put(p.id, merge(sh.byID[p.id], said))
+}
+
+func (c *call) insertUser() reply {
+	in, refused := c.userIn()
+	switch {
+	case refused != nil:
+		return *refused
+	case in.PrimaryEmail == nil:
+		return *c.badInput("primary_user_email")
+	case in.Name.Given == nil || in.Name.Family == nil:
+		return *c.badInput("name")
+	case in.Password == nil:
+		return *c.badInput("password")
+	}
+	u := User{PrimaryEmail: *in.PrimaryEmail}
+	in.apply(&u)
+	u.normalize()
+	if u.validate("user") != nil {
+		return *c.badInput("primary_user_email")
+	}
+	if c.addUser(u) != nil {
+		return entityExists(c)
+	}
+	p := c.people.find(u.PrimaryEmail)
+	c.remember(p)
+	return c.ok(c.shownUser(p))
+}
+
+// changeUser is PATCH and PUT, which are the same here as at Google.
+func (c *call) changeUser() reply {
+	p := c.people.find(c.vars[0])
+	if p == nil {
+		return resourceNotFound("userKey")(c, "")
+	}
+	in, refused := c.userIn()
+	if refused != nil {
+		return *refused
+	}
+	if in.PrimaryEmail != nil && !strings.EqualFold(*in.PrimaryEmail, p.email) {
+		return c.notImplemented("primaryEmail")
+	}
+	c.people.change(p, in.apply)
+	c.remember(p)
+	return c.ok(c.shownUser(p))
+}
+
+func (c *call) deleteUser() reply {
+	p := c.people.find(c.vars[0])
+	if p == nil {
+		return resourceNotFound("userKey")(c, "")
+	}
+	c.people.remove(p)
+	return noContent()
+}
+
+// units are the paths of the organisational units: those of users, and what
+// they lie in.
+func (c *call) units() []string {
+	seen := map[string]bool{"/": true}
+	for _, p := range c.people.all() {
+		for path := p.user().OrgUnitPath; path != "/"; path = cmp.Or(path[:strings.LastIndexByte(path, '/')], "/") {
+			seen[path] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+func unit(path string) doc {
+	parent := cmp.Or(path[:strings.LastIndexByte(path, '/')], "/")
+	return doc{
+		"kind": "admin#directory#orgUnit", "etag": `"0"`, "name": path[strings.LastIndexByte(path, '/')+1:], "description": "",
+		"orgUnitPath": path, "orgUnitId": "id:" + numericID(path), "parentOrgUnitPath": parent, "parentOrgUnitId": "id:" + numericID(parent),
+	}
+}
+
+// listUnits answers those right below a unit, or all of them. The root is not
+// among them.
+func (c *call) listUnits() reply {
+	top, kind := "/"+strings.Trim(c.query.Get("orgUnitPath"), "/"), c.query.Get("type")
+	var out []doc
+	for _, path := range c.units() {
+		rest, below := strings.CutPrefix(path, strings.TrimSuffix(top, "/")+"/")
+		direct := kind == "all" || !strings.Contains(rest, "/")
+		if below && rest != "" && direct || path == top && path != "/" && kind == "allIncludingParent" {
+			out = append(out, unit(path))
+		}
+	}
+	return c.ok(doc{"kind": "admin#directory#orgUnits", "etag": `"0"`, "organizationUnits": out})
+}
+
+func (c *call) getUnit() reply {
+	key := c.arg("orgUnitPath")
+	for _, path := range c.units() {
+		if d := unit(path); path == "/"+strings.Trim(key, "/") || d["orgUnitId"] == key {
+			return c.ok(d)
+		}
+	}
+	return c.refuse(http.StatusNotFound, "notFound", "Org unit not found")
 }
 
 func (c *call) listUsers() reply {
@@ -105,9 +317,9 @@ func (c *call) listUsers() reply {
 	}
 	end := min(from+limit, len(people))
 	out := map[string]any{"kind": "admin#directory#users"}
-	var users []userOut
+	var users []doc
 	for _, p := range people[from:end] {
-		users = append(users, p.directory())
+		users = append(users, c.shownUser(p))
 	}
 	if users != nil {
 		out["users"] = users

@@ -363,11 +363,10 @@ func orderFiles(c *call, all []doc) {
 
 func newPermission(c *call, p doc) (string, *reply) {
 	refuse := func(message string) (string, *reply) { return "", c.missingField(message) }
-	kind, who := p.text("type"), ""
-	switch kind {
+	var who string
+	switch p.text("type") {
 	case "user", "group":
-		who = strings.ToLower(p.text("emailAddress"))
-		if !isAddress(who) {
+		if who = strings.ToLower(p.text("emailAddress")); !isAddress(who) {
 			return refuse("The emailAddress field is required.")
 		}
 	case "domain":
@@ -375,16 +374,14 @@ func newPermission(c *call, p doc) (string, *reply) {
 			return refuse("The domain field is required.")
 		}
 	case "anyone":
-		p["kind"] = "drive#permission"
-		if p.text("role") == "" {
-			return refuse("The permission role field is required.")
-		}
-		return "anyoneWithLink", nil
 	default:
 		return refuse("The permission type field is required.")
 	}
 	if !slices.Contains([]string{"owner", "organizer", "fileOrganizer", "writer", "commenter", "reader"}, p.text("role")) {
 		return refuse("The permission role field is required.")
+	}
+	if who == "" {
+		return "anyoneWithLink", nil
 	}
 	return numericID(who), nil
 }

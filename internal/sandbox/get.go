@@ -30,7 +30,7 @@ func (c *call) getMessage(box *mailbox) reply {
 // messageFormat is how the call wants messages to be shown; threads have no raw.
 func (c *call) messageFormat(raw bool) (func(seen) *messageOut, *reply) {
 	format := cmp.Or(c.query.Get("format"), "full")
-	if (format == "full" || format == "raw") && !anyOf(c.tok.scopes, gmailContent) {
+	if (format == "full" || format == "raw") && c.onlyMetadata() {
 		a := c.refuse(http.StatusForbidden, "forbidden", "Metadata scope doesn't allow format "+strings.ToUpper(format))
 		return nil, &a
 	}

@@ -12,8 +12,12 @@ const (
 	maxSend   = 35 << 20
 )
 
-// gmailContent are the scopes that show what letters hold.
-var gmailContent = []string{scopeMail, scopeGmailCompose, scopeGmailModify, scopeGmailReadonly}
+// onlyMetadata tells whether nothing that the token may shows what letters hold.
+func (c *call) onlyMetadata() bool {
+	return !slices.ContainsFunc(c.tok.scopes, func(s string) bool {
+		return slices.Contains(c.route.scopes, s) && !strings.HasSuffix(s, "metadata")
+	})
+}
 
 // gmailHandler answers a call on the mailbox of the token's user.
 type gmailHandler func(c *call, box *mailbox) reply

@@ -33,7 +33,7 @@ func (c *call) listMessages(box *mailbox) reply {
 // search finds the letters with the wanted labels that fit the call's q.
 func (c *call) search(box *mailbox, wanted []string) ([]listed, *reply) {
 	refuse := func(a reply) ([]listed, *reply) { return nil, &a }
-	if c.query.Get("q") != "" && !anyOf(c.tok.scopes, gmailContent) {
+	if c.query.Get("q") != "" && c.onlyMetadata() {
 		return refuse(c.refuse(http.StatusForbidden, "forbidden", "Metadata scope does not support 'q' parameter"))
 	}
 	q, err := parseQuery(c.query.Get("q"))

@@ -81,3 +81,15 @@ func (p *people) change(who *person, edit func(*User)) User {
 	who.info.Store(&u)
 	return u
 }
+
+// remove deletes a person with all addresses; tokens for them end.
+func (p *people) remove(who *person) {
+	p.change(who, func(u *User) { u.Suspended = true })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range append([]string{who.email}, who.user().Aliases...) {
+		delete(p.byAddress, a)
+	}
+	delete(p.byID, who.id)
+	p.list = slices.DeleteFunc(p.list, func(one *person) bool { return one == who })
+}

@@ -53,23 +53,27 @@ func spelled(t *discovery.Type, v any) any {
 			return json.Number(v)
 		}
 	case []any:
-		if t.Kind == discovery.Array {
-			for i := range v {
-				v[i] = spelled(t.Elem, v[i])
-			}
+		for i := range v {
+			v[i] = spelled(below(t), v[i])
 		}
 	case map[string]any:
-		switch t.Kind {
-		case discovery.Object:
+		if t.Kind == discovery.Object {
 			return map[string]any(toldBy(t.Schema, v))
-		case discovery.Map:
-			for name := range v {
-				v[name] = spelled(t.Elem, v[name])
-			}
-		default:
+		}
+		for name := range v {
+			v[name] = spelled(below(t), v[name])
 		}
 	}
 	return v
+}
+
+// below is the type of what is in a list or a map; in what may be anything it is
+// that again.
+func below(t *discovery.Type) *discovery.Type {
+	if t.Elem == nil {
+		return t
+	}
+	return t.Elem
 }
 
 // stamp is a time as most APIs write it.

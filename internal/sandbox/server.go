@@ -32,6 +32,9 @@ type Server struct {
 
 	project, projectNumber string
 	runtime                *account
+	groups                 []Group // seeds, as the two below
+	sqlInstances           []string
+	vms                    []VM
 
 	routes    *router
 	apis      *apiSet
@@ -59,6 +62,7 @@ var _ http.Handler = (*Server)(nil)
 func New(world World, o Options) (*Server, error) {
 	world.ServiceAccounts = append([]ServiceAccount(nil), world.ServiceAccounts...)
 	world.Users = append([]User(nil), world.Users...)
+	world.Groups = append([]Group(nil), world.Groups...)
 	world.normalize()
 	if err := world.validate(); err != nil {
 		return nil, fmt.Errorf("sandbox: world: %w", err)
@@ -67,6 +71,7 @@ func New(world World, o Options) (*Server, error) {
 	s := &Server{
 		log: o.Logger, latency: o.Latency, now: o.Now,
 		project: world.Project, projectNumber: world.ProjectNumber,
+		groups: world.Groups, sqlInstances: world.SQLInstances, vms: world.VMs,
 		rows:     newRowTable(),
 		known:    knownScopes(),
 		tokens:   newTokens(),

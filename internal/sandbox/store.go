@@ -133,7 +133,7 @@ func (k *kind) place(c *call, named bool) (address, string) {
 			id = k.alias(c, id)
 		}
 		if k.path != "" {
-			before, _, _ := cutLast(id, "/"+k.path+"/")
+			before, _ := cutLast(id, "/"+k.path+"/")
 			return address{at.owner, at.kind, before}, id
 		}
 	}
@@ -146,11 +146,11 @@ func (k *kind) place(c *call, named bool) (address, string) {
 
 // cutLast cuts at the last place where sep stands; without it the first part is
 // empty.
-func cutLast(s, sep string) (before, after string, ok bool) {
+func cutLast(s, sep string) (before, after string) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
+		return s[:i], s[i+len(sep):]
 	}
-	return "", s, false
+	return "", s
 }
 
 // shelf finds the place's resources, made and seeded when first looked at.
@@ -186,7 +186,7 @@ func (k *kind) open(c *call, named bool) (sh *shelf, id string, refused *reply) 
 		}
 		parent := at.parent
 		if k.below.path == "" {
-			over.parent, parent, _ = cutLast(at.parent, "/")
+			over.parent, parent = cutLast(at.parent, "/")
 		}
 		if k.below.shelf(c, over).byID[parent] == nil {
 			a := k.below.missing(c, parent)
@@ -254,10 +254,8 @@ func (k *kind) made(c *call, d doc) (doc, *reply) {
 			return nil, a
 		}
 	}
-	id := ""
-	if k.makeID == nil {
-		id = c.store.number()
-	} else if id, refused = k.makeID(c, d); refused != nil {
+	id, refused := k.newID(c, d)
+	if refused != nil {
 		return nil, refused
 	}
 	if k.path != "" {
@@ -276,6 +274,13 @@ func (k *kind) made(c *call, d doc) (doc, *reply) {
 	k.filled(c, d)
 	sh.put(id, d)
 	return d, nil
+}
+
+func (k *kind) newID(c *call, d doc) (string, *reply) {
+	if k.makeID == nil {
+		return c.store.number(), nil
+	}
+	return k.makeID(c, d)
 }
 
 // number is the next of the numbers that serve as ids.

@@ -22,7 +22,9 @@ func TestExchange(t *testing.T) {
 // The first check that fails decides, in the order that was measured at the real
 // endpoint: each case spoils all that comes after its own fault as well.
 func TestExchangeOrder(t *testing.T) {
-	b := setup(t)
+	b := setup(t, func(w *sandbox.World, _ *sandbox.Options) {
+		w.ServiceAccounts[0].DelegatedScopes = []string{auth + "gmail.insert"}
+	})
 	spoil := func(edit func(map[string]any)) string {
 		c := b.claims(ada, "gmail.insert")
 		edit(c)

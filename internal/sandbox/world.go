@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/mail"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +19,9 @@ type World struct {
 
 	ServiceAccounts []ServiceAccount
 	Users           []User
+	Groups          []Group
+	SQLInstances    []string          // Cloud SQL: their names
+	VMs             []VM              // Compute Engine
 	Objects         map[string][]byte // Cloud Storage: "bucket/name" → content
 	Secrets         map[string][]byte // Secret Manager: "projects/P/secrets/S/versions/V" → payload
 }
@@ -49,6 +54,19 @@ type User struct {
 	NoMailbox    bool     `json:"noMailbox" yaml:"noMailbox"` // Gmail is off, or no licence
 }
 
+// A Group is a group of the organisation.
+type Group struct {
+	Email   string   `json:"email" yaml:"email"`
+	Name    string   `json:"name" yaml:"name"`
+	Members []string `json:"members" yaml:"members"`
+}
+
+// A VM is an instance of Compute Engine. It runs when the sandbox starts.
+type VM struct {
+	Name string `json:"name" yaml:"name"`
+	Zone string `json:"zone" yaml:"zone"`
+}
+
 // DefaultWorld is a small organisation, example.com, in which the product
 // works at once: the runtime account is the delegated one and signs for itself.
 func DefaultWorld() World {
@@ -58,13 +76,10 @@ func DefaultWorld() World {
 		ProjectNumber: "424242424242",
 		Runtime:       account,
 		ServiceAccounts: []ServiceAccount{{
-			Email:    account,
-			UniqueID: "100000000000000000042",
-			Signers:  []string{account},
-			DelegatedScopes: []string{
-				scopeGmailInsert, scopeGmailSend, scopeGmailLabels, scopeGmailModify,
-				scopeGmailReadonly, scopeGmailSettingsBasic, scopeDirectoryReadonly,
-			},
+			Email:           account,
+			UniqueID:        "100000000000000000042",
+			Signers:         []string{account},
+			DelegatedScopes: slices.Sorted(maps.Keys(knownScopes())), // whatever a job may ask for
 		}},
 		Users: []User{
 			{PrimaryEmail: "ada@example.com", GivenName: "Ada", FamilyName: "Lovelace", OrgUnitPath: "/Engineering"},
@@ -78,6 +93,11 @@ func DefaultWorld() World {
 			{PrimaryEmail: "olive.nomailbox@example.com", GivenName: "Olive", FamilyName: "Nomailbox", OrgUnitPath: "/", NoMailbox: true},
 			{PrimaryEmail: "archie.archived@example.com", GivenName: "Archie", FamilyName: "Archived", OrgUnitPath: "/", Archived: true},
 		},
+		Groups: []Group{
+			{Email: "engineers@example.com", Name: "Engineers", Members: []string{"ada@example.com", "grace@example.com", "alan@example.com"}},
+		},
+		SQLInstances: []string{"orders"},
+		VMs:          []VM{{Name: "worker-1", Zone: "europe-west1-b"}},
 	}
 }
 
@@ -94,6 +114,10 @@ func (w *World) normalize() {
 	}
 	for i := range w.Users {
 		w.Users[i].normalize()
+	}
+	for i := range w.Groups {
+		g := &w.Groups[i]
+		g.Email, g.Members = strings.ToLower(g.Email), lowered(g.Members)
 	}
 }
 
@@ -125,6 +149,14 @@ func (w *World) validate() error {
 	if err := w.validateAccounts(); err != nil {
 		return err
 	}
+	if err := w.validateAddresses(); err != nil {
+		return err
+	}
+	return w.validateStores()
+}
+
+// validateAddresses lets no two have one address.
+func (w *World) validateAddresses() error {
 	taken := map[string]string{}
 	for i, u := range w.Users {
 		field := fmt.Sprintf("users[%d]", i)
@@ -138,7 +170,17 @@ func (w *World) validate() error {
 			taken[a] = field
 		}
 	}
-	return w.validateStores()
+	for i, g := range w.Groups {
+		field := fmt.Sprintf("groups[%d].email", i)
+		if err := validAddress(field, g.Email); err != nil {
+			return err
+		}
+		if other, ok := taken[g.Email]; ok {
+			return fmt.Errorf("%s: %q is an address of %s already", field, g.Email, other)
+		}
+		taken[g.Email] = field
+	}
+	return nil
 }
 
 func (w *World) validateAccounts() error {

@@ -15,6 +15,9 @@ type worldFile struct {
 	Runtime         *string           `yaml:"runtime"`
 	ServiceAccounts []ServiceAccount  `yaml:"serviceAccounts"`
 	Users           []User            `yaml:"users"`
+	Groups          []Group           `yaml:"groups"`
+	SQLInstances    []string          `yaml:"sqlInstances"`
+	VMs             []VM              `yaml:"vms"`
 	Objects         map[string]string `yaml:"objects"` // text, or !!binary
 	Secrets         map[string]string `yaml:"secrets"`
 }
@@ -31,6 +34,9 @@ type worldFile struct {
 //	    signers: [robot@my-project.iam.gserviceaccount.com]
 //	users:
 //	  - {primaryEmail: ada@example.com, givenName: Ada, familyName: Lovelace}
+//	groups: [{email: team@example.com, name: Team, members: [ada@example.com]}]
+//	sqlInstances: [orders]
+//	vms: [{name: worker-1, zone: europe-west1-b}]
 //	objects: {letters/welcome.eml: "Subject: Hello\r\n\r\nHello.\r\n"}
 //	secrets: {projects/my-project/secrets/policy/versions/1: "actions: []"}
 //
@@ -67,6 +73,15 @@ func (in *worldFile) world() World {
 	}
 	if in.Users != nil {
 		w.Users = in.Users
+	}
+	if in.Groups != nil || in.Users != nil { // the usual groups are of the usual users
+		w.Groups = in.Groups
+	}
+	if in.SQLInstances != nil {
+		w.SQLInstances = in.SQLInstances
+	}
+	if in.VMs != nil {
+		w.VMs = in.VMs
 	}
 	w.Objects, w.Secrets = bytesOf(in.Objects), bytesOf(in.Secrets)
 	return w

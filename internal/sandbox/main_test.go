@@ -53,8 +53,40 @@ func setup(t testing.TB, edit ...func(*sandbox.World, *sandbox.Options)) *bundle
 	srv := httptest.NewServer(b.s)
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	t.Cleanup(func() { transport.CloseIdleConnections(); srv.Close() })
-	b.url, b.c = srv.URL, &http.Client{Transport: transport}
+	b.url, b.c = srv.URL, &http.Client{Transport: fitting{transport, b}}
 	return b
+}
+
+// fitting holds every answer against the facts, whoever asked.
+type fitting struct {
+	*http.Transport
+	b *bundle
+}
+
+func (f fitting) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := f.Transport.RoundTrip(r)
+	if err != nil || res.StatusCode != http.StatusOK {
+		return res, err
+	}
+	body, err := io.ReadAll(res.Body)
+	if err == nil {
+		if err := f.b.s.AnswerFits(r, res.StatusCode, body); err != nil {
+			f.b.t.Error(err)
+		}
+	}
+	res.Body.Close()
+	res.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), errReader{err}))
+	return res, nil
+}
+
+// errReader ends as the body that was read ended.
+type errReader struct{ err error }
+
+func (e errReader) Read([]byte) (int, error) {
+	if e.err == nil {
+		return 0, io.EOF
+	}
+	return 0, e.err
 }
 
 // answer is a response that was read.

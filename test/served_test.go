@@ -102,7 +102,12 @@ type served struct {
 // ends with the test, which it fails where it has a data race.
 func serve(t *testing.T, env ...string) *served {
 	t.Helper()
-	s, address := start(t, env)
+	return serveBinary(t, servedBinary(t), env...)
+}
+
+func serveBinary(t *testing.T, binary string, env ...string) *served {
+	t.Helper()
+	s, address := start(t, binary, env)
 	s.URL = "http://" + address
 	t.Cleanup(func() { // by now the test's context has ended, and so has the process been told to
 		<-s.done
@@ -120,7 +125,7 @@ func serve(t *testing.T, env ...string) *served {
 // exit status and what it wrote.
 func serveFails(t *testing.T, env ...string) (exit int, logs string) {
 	t.Helper()
-	s, _ := start(t, env)
+	s, _ := start(t, servedBinary(t), env)
 	select {
 	case <-s.done:
 	case <-time.After(startTime):
@@ -151,14 +156,14 @@ func (s *served) end(t *testing.T) string {
 func (s *served) logs() string { return s.log.String() }
 
 // start starts the function, to be told to end when the test does.
-func start(t *testing.T, env []string) (s *served, address string) {
+func start(t *testing.T, binary string, env []string) (s *served, address string) {
 	t.Helper()
 	address, err := freeAddress(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := address[strings.LastIndex(address, ":")+1:]
-	s = &served{cmd: command(t, t.TempDir(), servedBinary(t)), done: make(chan struct{})}
+	s = &served{cmd: command(t, t.TempDir(), binary), done: make(chan struct{})}
 	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.cmd.Dir, "FUNCTION_TARGET=Execute", "PORT=" + port}, env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) } // as Cloud Run does

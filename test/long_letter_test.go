@@ -163,7 +163,7 @@ func store(t *testing.T, server, name string, data []byte) {
 func breakOnce(t *testing.T, to string, after int64) http.Handler {
 	broken := false
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req, err := http.NewRequestWithContext(r.Context(), r.Method, to+r.URL.RequestURI(), r.Body)
+		req, err := http.NewRequestWithContext(r.Context(), r.Method, to+r.URL.RequestURI(), r.Body) //nolint:gosec // the test's own server
 		if err != nil {
 			t.Error(err)
 			return

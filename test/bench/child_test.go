@@ -43,6 +43,10 @@ func TestMain(m *testing.M) {
 		err = serveFunction()
 	case "relay":
 		err = serveRelay()
+	case "long-limit":
+		err = carryAs(carryBare)
+	case "long-peer":
+		err = carryAs(carryByClients)
 	default:
 		os.Exit(m.Run())
 	}
@@ -63,6 +67,9 @@ func serveGoogle() error {
 	}
 	world := sandbox.DefaultWorld()
 	world.Users = nil
+	if os.Getenv("BENCH_LONG") != "" {
+		world.Objects = map[string][]byte{"letters/long.eml": longLetterText()}
+	}
 	population, err := strconv.Atoi(os.Getenv("BENCH_USERS"))
 	if err != nil {
 		return err
@@ -131,9 +138,12 @@ func serveRelay() error {
 type cost struct {
 	CPU    time.Duration
 	Allocs uint64
+	Peak   int64 // of memory, in bytes
 }
 
-func (c cost) since(earlier cost) cost { return cost{c.CPU - earlier.CPU, c.Allocs - earlier.Allocs} }
+func (c cost) since(earlier cost) cost {
+	return cost{c.CPU - earlier.CPU, c.Allocs - earlier.Allocs, c.Peak}
+}
 
 func ownCost() cost {
 	var usage syscall.Rusage
@@ -142,7 +152,7 @@ func ownCost() cost {
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	return cost{time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), memory.Mallocs}
+	return cost{time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), memory.Mallocs, peakMemory()}
 }
 
 // child is another process of this test binary.
@@ -181,9 +191,9 @@ func start(tb testing.TB, role string, env ...string) *child {
 // google is the server's process, as the arms see it.
 type google struct{ url, host, pubsub string }
 
-func startGoogle(tb testing.TB, latency time.Duration, population int) google {
+func startGoogle(tb testing.TB, latency time.Duration, population int, env ...string) google {
 	tb.Helper()
-	c := start(tb, "server", "BENCH_LATENCY="+latency.String(), "BENCH_USERS="+strconv.Itoa(population))
+	c := start(tb, "server", append(env, "BENCH_LATENCY="+latency.String(), "BENCH_USERS="+strconv.Itoa(population))...)
 	host, messages, ok := strings.Cut(c.says, " ")
 	if !ok {
 		tb.Fatalf("server: %s", c.says)

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
@@ -22,6 +23,10 @@ func (c *call) saidIn(body []byte) doc {
 	return toldBy(c.route.facts.Request, d)
 }
 
+// writable are fields that Discovery marks as read-only, and that requests set all
+// the same.
+var writable = []string{"Permission.domain", "Permission.emailAddress"}
+
 // toldBy leaves out what is read-only, and writes numbers of 64 bits as Google
 // does. What is null stays, for a PATCH clears with it.
 func toldBy(s *discovery.Schema, d doc) doc {
@@ -31,7 +36,7 @@ func toldBy(s *discovery.Schema, d doc) doc {
 	for name, v := range d {
 		f, ok := s.Field(name)
 		switch {
-		case ok && f.ReadOnly:
+		case ok && f.ReadOnly && !slices.Contains(writable, s.Name+"."+name):
 			delete(d, name)
 		case ok:
 			d[name] = spelled(f.Type, v)

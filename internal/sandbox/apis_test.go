@@ -187,15 +187,22 @@ func TestDriveClient(t *testing.T) {
 		if span != "" {
 			call.Header().Set("Range", span)
 		}
-		res := must(call.Download())(t)
+		res, err := call.Download()
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer res.Body.Close()
 		return string(must(io.ReadAll(res.Body))(t))
 	}
 	if read(large.Id, "") != big || read(large.Id, "bytes=3-6") != "3456" || read(small.Id, "") != "small" {
 		t.Error("what was stored is not what was read")
 	}
-	_, err = svc.Files.Get(folder.Id).Download()
-	refusedWith(t, err, 403, "fileNotDownloadable")
+	if res, err := svc.Files.Get(folder.Id).Download(); err == nil {
+		res.Body.Close()
+		t.Error("a folder was downloaded")
+	} else {
+		refusedWith(t, err, 403, "fileNotDownloadable")
+	}
 	must(svc.Files.Update(small.Id, &drive.File{Starred: true}).Media(strings.NewReader("changed")).Do())(t)
 	if read(small.Id, "") != "changed" {
 		t.Error("an update left the old bytes")

@@ -22,8 +22,9 @@ func newSandbox() *cobra.Command {
 		Use:   "sandbox",
 		Short: "Serve the embedded Workspace",
 		Long: `Serves a fake Google on one port of this machine: the metadata server, the IAM
-Credentials API, the token endpoint, Gmail, the Directory, Cloud Storage and
-Secret Manager. It signs with real keys and really verifies.
+Credentials API, the token endpoint, Secret Manager, and two hundred methods of
+Gmail, Calendar, Drive, the Directory and other APIs. It signs with real keys and
+really verifies, and checks every call against Google's Discovery documents.
 
 Faults are ordered with POST /_sandbox/faults; GET /_sandbox/ says what there is.`,
 		Example: `  onbehalf sandbox --listen 127.0.0.1:8085

@@ -1,9 +1,37 @@
 // Package sandbox is one fake Google over HTTP: the metadata server, IAM
-// Credentials, the token endpoint, Gmail, the Directory, Cloud Storage and
-// Secret Manager, as far as an act on behalf of a Workspace user touches them.
+// Credentials, the token endpoint, Secret Manager, and of the Workspace and
+// Cloud APIs about two hundred methods that keep what they are told.
 // It checks what Google checks (signatures, times, audiences, delegation
-// entries, scopes) and refuses in Google's own words, so that what works here
-// has worked for the right reasons, and what fails here fails as it does there.
+// entries, scopes, parameters, bodies) and refuses in Google's own words, so that
+// what works here has worked for the right reasons, and what fails here fails as
+// it does there.
+//
+// # Methods
+//
+// Every call of a method that Google's Discovery documents list is held against
+// them: the token's scopes, then the parameters, who may come in, and the body. So
+// a job for any method can be tried. What comes then depends:
+//
+//   - Gmail: messages, drafts, threads, labels, history, watch, settings; all
+//     but client-side encryption and S/MIME.
+//   - Calendar: calendars, their list, events that happen once, access rules,
+//     free and busy times, settings.
+//   - Drive: files with their bytes, permissions, generated ids.
+//   - Tasks; Docs (insertText), Sheets (values), Slides, Forms, Apps Script.
+//   - Directory: users, groups, members, photos, org units; Groups Settings,
+//     Cloud Identity's look-up of groups, licences, Vault's matters, reports.
+//   - People (contacts), Chat, Keep, Meet, Classroom.
+//   - As the service account itself: Cloud Storage, Cloud SQL, Compute Engine,
+//     the project, its service accounts.
+//
+// GET /_sandbox/ lists them by name. All other methods are checked, and then
+// answered with 501 and their id.
+//
+// The older APIs (Calendar, Drive, the Directory) are less strict at Google: they
+// ignore fields that they do not know, and word refusals otherwise. What
+// Discovery's annotations call required in a body is not enforced, since Google
+// does not either; what a method is known to want is. Quotas are not counted, and
+// what somebody shares is not seen by others.
 //
 // # Addresses
 //
@@ -21,8 +49,9 @@
 // lost and cut answers; see [Fault]. Faults and calls go by names: Discovery's
 // method ids (gmail.users.messages.insert), signJwt, signBlob,
 // generateAccessToken, generateIdToken, token, keys.*, metadata.*,
-// storage.objects.*, secretmanager.versions.access, and with ".chunk" behind
-// the method for the parts of a resumable upload.
+// secretmanager.versions.access, and with ".chunk" behind the method for the parts
+// of a resumable upload. Of such a part what arrived is kept when the connection
+// breaks, in whole pieces of 256 KiB.
 //
 // # Control
 //

@@ -5,16 +5,19 @@
 //
 // Triggered by: a Pub/Sub message on the topic of jobs.
 //
-// Does: one job, which is one call as one user; publishes its one result.
+// Does: one job, which is one call as one user, or as the service account;
+// publishes its one result.
 //
 // Retried: when it answers 429 or 503, by Pub/Sub, with back-off. A job that
 // has its result is answered from the ledger, with no second call.
 //
-// Scopes: the narrowest of the job's method, as the user; cloud-platform, as
+// Scopes: the narrowest that the job's method accepts, as the user or as the
+// delegated service account (onbehalf actions ID tells them); cloud-platform, as
 // itself.
 //
 // IAM roles: a custom role with iam.serviceAccounts.signJwt on the delegated
 // service account, pubsub.publisher on the results topic,
 // secretmanager.secretAccessor on the policy's secret, storage.objectViewer on
-// buckets that letters are read from.
+// buckets that letters and files are read from, storage.objectUser on those that
+// downloads go to.
 package functions

@@ -1,9 +1,14 @@
 package test
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,6 +73,17 @@ func TestWrongJobsForManyMethodsMakeNoCall(t *testing.T) {
 		t.Errorf("%d methods of %d APIs; want 40 of 12 at least", len(methods), len(apis))
 	}
 	t.Logf("%d methods of %d APIs; wrong jobs of each kind: %v", len(methods), len(apis), tried)
+}
+
+// The page that people come by first says what can be called.
+func TestReadmeListsEveryAPI(t *testing.T) {
+	readme := read(t, "README.md")
+	table := discovery.New()
+	for _, name := range table.Names() {
+		if !strings.Contains(readme, "`"+name+".`") {
+			t.Errorf("README.md: says nothing of the methods that begin with %s", name)
+		}
+	}
 }
 
 // mutation makes a job wrong in one place, and names it; where the method has no
@@ -199,11 +215,77 @@ func sum(counts map[string]int) (n int) {
 	return n
 }
 
+// Letters of all kinds get into the mailbox as they are, from the job and from Cloud
+// Storage, whichever method takes them in.
+func TestLettersOfAllKindsStayAsTheyAre(t *testing.T) {
+	files, err := filepath.Glob("../cmd/onbehalf/testdata/letters/*.eml")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d letters, %v", len(files), err)
+	}
+	letters := map[string][]byte{}
+	for _, file := range files {
+		if letters[filepath.Base(file)], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	google, do := executorIn(t, letters)
+	for _, c := range []struct{ method, user, other string }{
+		{"messages.import", "alan@example.com", "edsger@example.com"}, // first: it takes a letter that is there for the same
+		{"messages.insert", "ada@example.com", "grace@example.com"},
+		{"drafts.create", "ada@example.com", "grace@example.com"},
+		{"messages.send", "ada@example.com", "grace@example.com"},
+	} {
+		for name, letter := range letters {
+			raw := base64.URLEncoding.EncodeToString(letter)
+			for user, message := range map[string]map[string]any{c.user: {"raw": raw}, c.other: {"uri": "gs://letters/" + name}} {
+				result := do(t, map[string]any{"user": user, "action": "gmail.users." + c.method, "message": message})
+				if result.Status != jobs.Succeeded {
+					t.Errorf("%s, %s: %+v", c.method, name, result.Error)
+					continue
+				}
+				stored := letterOf(t, google, user, result)
+				if header, same := bytes.CutSuffix(stored, letter); !same || (len(header) > 0) != (name == "no-message-id.eml") {
+					t.Errorf("%s, %s, %v: was stored as %q", c.method, name, message["uri"], stored)
+				}
+			}
+		}
+	}
+}
+
+// letterOf is the letter that a result tells of.
+func letterOf(t *testing.T, google *sandbox.Server, user string, result jobs.Result) []byte {
+	t.Helper()
+	var made struct {
+		ID      string
+		Message struct{ ID string }
+	}
+	if err := json.Unmarshal(result.Response, &made); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range google.Letters(user) {
+		if l.ID == cmp.Or(made.Message.ID, made.ID) {
+			return l.Raw
+		}
+	}
+	t.Errorf("there is no letter %s", result.Response)
+	return nil
+}
+
 // executor is the path, in a sandbox in which everything is allowed. do gives the
 // result that a job has.
-func executor(t *testing.T) (*sandbox.Server, func(*testing.T, map[string]any) jobs.Result) {
+func executor(t *testing.T) (google *sandbox.Server, do func(*testing.T, map[string]any) jobs.Result) {
+	t.Helper()
+	return executorIn(t, nil)
+}
+
+// executorIn is an executor with letters in Cloud Storage.
+func executorIn(t *testing.T, letters map[string][]byte) (*sandbox.Server, func(*testing.T, map[string]any) jobs.Result) {
 	t.Helper()
 	world := sandbox.DefaultWorld()
+	world.Objects = map[string][]byte{}
+	for name, letter := range letters {
+		world.Objects["letters/"+name] = letter
+	}
 	google, err := sandbox.New(world, sandbox.Options{KeyBits: 1024})
 	if err != nil {
 		t.Fatal(err)

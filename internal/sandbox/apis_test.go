@@ -368,6 +368,42 @@ func TestDirectoryClient(t *testing.T) {
 	refusedWith(t, nobody.Users.Delete(grace).Do(), 403, "Not Authorized")
 }
 
+// A group is found by its id before anybody listed groups, and its members by one
+// of them.
+func TestGroupsAreThereAtOnce(t *testing.T) {
+	b := setup(t)
+	svc := must(directory.NewService(t.Context(), b.client(b.as(admin, "admin.directory.group"))))(t)
+	if all := must(svc.Groups.List().UserKey(ada).Do())(t); len(all.Groups) != 1 {
+		t.Errorf("%+v", all)
+	}
+	id := must(svc.Groups.Get("engineers@example.com").Do())(t).Id
+	b = setup(t)
+	svc = must(directory.NewService(t.Context(), b.client(b.as(admin, "admin.directory.group"))))(t)
+	if g := must(svc.Groups.Get(id).Do())(t); g.DirectMembersCount != 3 {
+		t.Errorf("%+v", g)
+	}
+}
+
+// Who gets the address of somebody who was deleted finds nothing of theirs.
+func TestDeletedUsersAreForgotten(t *testing.T) {
+	b := setup(t)
+	token := b.as(ada, "tasks")
+	svc := must(tasks.NewService(t.Context(), b.client(token)))(t)
+	must(svc.Tasklists.Insert(&tasks.TaskList{Title: "Secret"}).Do())(t)
+	users := must(directory.NewService(t.Context(), b.client(b.as(admin, "admin.directory.user"))))(t).Users
+	must(users.Patch(ada, &directory.User{Phones: []map[string]string{{"value": "1"}}}).Do())(t)
+	if err := users.Delete(ada).Do(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := svc.Tasklists.List().Do()
+	refusedWith(t, err, 401, "Invalid Credentials")
+	again := must(users.Insert(&directory.User{PrimaryEmail: ada, Password: "x", Name: &directory.UserName{GivenName: "A", FamilyName: "B"}}).Do())(t)
+	svc = must(tasks.NewService(t.Context(), b.client(b.as(ada, "tasks"))))(t)
+	if all := must(svc.Tasklists.List().Do())(t); len(all.Items) != 1 || again.Phones != nil {
+		t.Errorf("%+v %+v", all.Items, again.Phones)
+	}
+}
+
 func TestAdministratorsClients(t *testing.T) {
 	b := setup(t)
 	token := b.client(b.as(admin, "apps.groups.settings", "apps.licensing", "ediscovery", "cloud-identity.groups", "admin.reports.audit.readonly"))
@@ -426,7 +462,7 @@ func TestEditorsClients(t *testing.T) {
 		t.Errorf("%+v", got.Body.Content[1].Paragraph.Elements[0])
 	}
 	_, err := documents.BatchUpdate(d.DocumentId, &docs.BatchUpdateDocumentRequest{Requests: []*docs.Request{insert(99, "x")}}).Do()
-	refusedWith(t, err, 400, "Index must be less than")
+	refusedWith(t, err, 400, "Index 99 must be less than")
 	_, err = documents.BatchUpdate(d.DocumentId, &docs.BatchUpdateDocumentRequest{Requests: []*docs.Request{{DeleteContentRange: &docs.DeleteContentRangeRequest{}}}}).Do()
 	refusedWith(t, err, 501, "deleteContentRange")
 	_, err = documents.Get("none").Do()

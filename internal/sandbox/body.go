@@ -9,8 +9,9 @@ import (
 // what is announced as larger must arrive first.
 const eagerBody = 1 << 20
 
-// growth is by what a body's room grows. What is announced bounds it, so that
-// of a letter of 150 MiB no more than a quarter is ever copied.
+// growth is by what a body's room grows. What is announced bounds it: a letter of
+// 150 MiB costs half as much again while the last step is made, and then no more
+// than itself.
 const growth = 4
 
 // room returns b with place for more bytes behind it. A total of -1 is unknown.

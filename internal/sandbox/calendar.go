@@ -119,7 +119,7 @@ func eventKind(calendars *kind) *kind {
 			}
 		},
 		page:   struct{ normal, most int }{250, 2500},
-		unable: []string{"syncToken", "updatedMin", "privateExtendedProperty", "sharedExtendedProperty"},
+		unable: []string{"syncToken", "updatedMin", "privateExtendedProperty", "sharedExtendedProperty", "eventTypes"},
 	}
 }
 

@@ -17,7 +17,7 @@ const customerID = "C0sandbox"
 // The Directory API. Facts: its Discovery document, and for queries
 // https://developers.google.com/workspace/admin/directory/v1/guides/search-users.
 func directoryMethods() []method {
-	photos := &kind{name: "directory.photos", id: "id", shared: true, alias: userID, gone: resourceNotFound("photo")}
+	photos := &kind{name: userPhotos, id: "id", shared: true, alias: userID, gone: resourceNotFound("photo")}
 	return behind((*call).directoryDoor, append(groupMethods(),
 		method{id: "directory.users.list", do: (*call).listUsers},
 		method{id: "directory.users.get", do: (*call).getUser},
@@ -145,7 +145,10 @@ func (c *call) shownUser(p *person) doc {
 }
 
 // userFields are what is kept of a user beside what the sandbox itself knows.
-const userFields = "directory.users"
+const (
+	userFields = "directory.users"
+	userPhotos = "directory.photos"
+)
 
 // userIn are the fields of a user that have an effect here.
 type userIn struct {
@@ -248,6 +251,9 @@ func (c *call) deleteUser() reply {
 		return resourceNotFound("userKey")(c, "")
 	}
 	c.people.remove(p)
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	c.store.forget(p)
 	return noContent()
 }
 

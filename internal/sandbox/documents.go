@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -99,7 +100,9 @@ type documentUpdate struct {
 type insertText struct {
 	Text     string `json:"text"`
 	Location *struct {
-		Index int `json:"index"`
+		Index     int    `json:"index"`
+		SegmentID string `json:"segmentId"`
+		TabID     string `json:"tabId"`
 	} `json:"location"`
 }
 
@@ -118,26 +121,38 @@ func updateDocument(documents *kind, c *call) reply {
 	text, _ := textOf(d)
 	units := utf16.Encode([]rune(text))
 	replies := []doc{}
-	for _, r := range in.Requests {
-		for what := range r {
-			if what != "insertText" {
-				return c.notImplemented(what)
-			}
+	for n, r := range in.Requests {
+		if units, refused = inserted(c, units, n, r); refused != nil {
+			return *refused
 		}
-		var i insertText
-		if err := json.Unmarshal(r["insertText"], &i); err != nil {
-			return badJSON(err, "requests.insert_text")
-		}
-		at := len(units) // before the last line break
-		if i.Location != nil {
-			at = i.Location.Index
-		}
-		if at < 1 || at > len(units) {
-			return c.refuse(http.StatusBadRequest, "badRequest", "Invalid requests[0].insertText: Index must be less than the end index of the referenced segment.")
-		}
-		units = slices.Insert(units, at-1, utf16.Encode([]rune(i.Text))...)
 		replies = append(replies, doc{})
 	}
 	d["body"], d["revisionId"] = bodyOf(string(utf16.Decode(units))), "A"+c.newID()
 	return c.ok(doc{"documentId": id, "replies": replies, "writeControl": doc{"requiredRevisionId": d["revisionId"]}})
+}
+
+// inserted is the text with what the request of a number inserts.
+func inserted(c *call, units []uint16, n int, r map[string]json.RawMessage) ([]uint16, *reply) {
+	refuse := func(a reply) ([]uint16, *reply) { return nil, &a }
+	for what := range r {
+		if what != "insertText" {
+			return refuse(c.notImplemented(what))
+		}
+	}
+	var i insertText
+	if err := json.Unmarshal(r["insertText"], &i); err != nil {
+		return refuse(badJSON(err, "requests.insert_text"))
+	}
+	at := len(units) // before the last line break
+	if i.Location != nil {
+		if i.Location.SegmentID+i.Location.TabID != "" {
+			return refuse(c.notImplemented("segments and tabs"))
+		}
+		at = i.Location.Index
+	}
+	if at < 1 || at > len(units) {
+		return refuse(c.refuse(http.StatusBadRequest, "badRequest", fmt.Sprintf(
+			"Invalid requests[%d].insertText: Index %d must be less than the end index of the referenced segment, %d.", n, at, len(units)+1)))
+	}
+	return slices.Insert(units, at-1, utf16.Encode([]rune(i.Text))...), nil
 }

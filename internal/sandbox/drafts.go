@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -9,8 +10,9 @@ import (
 
 // draft is a letter that is not sent yet. Its letter is replaced with each change.
 type draft struct {
-	id     string
-	letter *letter
+	id      string
+	letter  *letter
+	sending bool // by another request: it goes out once
 }
 
 // draftIn is the Draft resource as a request may hold it.
@@ -53,7 +55,7 @@ func draftMethods() []method {
 
 func (d *draft) brief() doc { return doc{"id": d.id, "message": d.letter.brief()} }
 
-// find returns the place of a draft, or -1; the lock must be held.
+// findDraft is the place of a draft, or -1; the lock must be held.
 func (m *mailbox) findDraft(id string) int {
 	return slices.IndexFunc(m.drafts, func(d draft) bool { return d.id == id })
 }
@@ -65,7 +67,7 @@ func (c *call) createDraft(box *mailbox, _ string, p *parcel) reply {
 	if refused != nil {
 		return *refused
 	}
-	d := draft{"r" + strconv.Itoa(box.nextDraft), l}
+	d := draft{id: "r" + strconv.Itoa(box.nextDraft), letter: l}
 	box.nextDraft++
 	box.drafts = append(box.drafts, d)
 	box.put(l)
@@ -90,9 +92,7 @@ func (c *call) updateDraft(box *mailbox, _ string, p *parcel) reply {
 		return c.row("A14")
 	}
 	old := box.drafts[i].letter
-	if p.meta.ThreadID == "" && old.thread != old.id {
-		p.meta.ThreadID = old.thread
-	}
+	p.meta.ThreadID = cmp.Or(p.meta.ThreadID, old.thread)
 	l, refused := c.draftLetter(box, p)
 	if refused != nil {
 		return *refused
@@ -107,29 +107,47 @@ func (c *call) updateDraft(box *mailbox, _ string, p *parcel) reply {
 // letter that never was one.
 func (c *call) sendDraft(box *mailbox, id string, p *parcel) reply {
 	if id != "" {
-		box.mu.Lock()
-		i := box.findDraft(id)
-		if i < 0 {
-			box.mu.Unlock()
+		old := box.claimDraft(id)
+		if old == nil {
 			return c.row("A14")
 		}
-		old := box.drafts[i].letter
-		box.mu.Unlock()
 		if len(p.raw) == 0 {
 			p.raw = old.raw
 		}
-		if p.meta.ThreadID == "" && old.thread != old.id {
-			p.meta.ThreadID = old.thread
-		}
+		p.meta.ThreadID = cmp.Or(p.meta.ThreadID, old.thread)
 	}
 	if len(p.raw) == 0 {
 		return c.refuse(http.StatusBadRequest, "invalidArgument", "Missing draft message")
 	}
 	a := c.send(box, p)
-	if a.status == http.StatusOK && id != "" {
+	switch {
+	case id == "":
+	case a.status == http.StatusOK:
 		box.dropDraft(id)
+	default:
+		box.releaseDraft(id)
 	}
 	return a
+}
+
+// claimDraft is the letter of a draft that nobody else sends, or nil.
+func (m *mailbox) claimDraft(id string) *letter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := m.findDraft(id)
+	if i < 0 || m.drafts[i].sending {
+		return nil
+	}
+	m.drafts[i].sending = true
+	return m.drafts[i].letter
+}
+
+func (m *mailbox) releaseDraft(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if i := m.findDraft(id); i >= 0 {
+		m.drafts[i].sending = false
+	}
 }
 
 // dropDraft removes a draft with its letter; false where there is none.

@@ -334,6 +334,9 @@ func (d *drive) list(c *call) reply {
 	if _, err := parseDriveQuery(c.query.Get("q")); err != nil {
 		return c.notImplemented("q: " + err.Error())
 	}
+	if in := c.query.Get("spaces"); in != "" && in != "drive" {
+		return c.notImplemented("spaces=" + in)
+	}
 	if by := strings.TrimSuffix(c.query.Get("orderBy"), " desc"); !slices.Contains([]string{"", "name", "createdTime", "modifiedTime"}, by) {
 		return c.notImplemented("orderBy=" + by)
 	}
@@ -379,6 +382,10 @@ func newPermission(c *call, p doc) (string, *reply) {
 	}
 	if !slices.Contains([]string{"owner", "organizer", "fileOrganizer", "writer", "commenter", "reader"}, p.text("role")) {
 		return refuse("The permission role field is required.")
+	}
+	if p.text("role") == "owner" && !c.flag("transferOwnership") {
+		a := c.refuse(http.StatusForbidden, "forbidden", "The transferOwnership parameter must be enabled when the permission role is 'owner'.")
+		return "", &a
 	}
 	if who == "" {
 		return "anyoneWithLink", nil

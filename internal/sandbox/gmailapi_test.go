@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func TestDrafts(t *testing.T) {
 	}
 	changed := strings.Replace(hello, "Hello, Ada.", "Hello again.", 1)
 	updated := must(drafts.Update("me", d.Id, &gmailapi.Draft{Message: rfc822(changed)}).Do())(t)
-	if updated.Id != d.Id || updated.Message.Id == d.Message.Id {
+	if updated.Id != d.Id || updated.Message.Id == d.Message.Id || updated.Message.ThreadId != d.Message.ThreadId {
 		t.Errorf("%+v", updated)
 	}
 	if got := must(drafts.Get("me", d.Id).Do())(t); got.Message.Snippet != "Hello again." {
@@ -44,6 +45,9 @@ func TestDrafts(t *testing.T) {
 	sent := must(drafts.Send("me", &gmailapi.Draft{Id: d.Id}).Do())(t)
 	if sent.LabelIds[0] != "SENT" {
 		t.Errorf("%+v", sent)
+	}
+	if sent.ThreadId != d.Message.ThreadId {
+		t.Errorf("sent in thread %s, drafted in %s", sent.ThreadId, d.Message.ThreadId)
 	}
 	_, err := drafts.Get("me", d.Id).Do()
 	refusedWith(t, err, 404, "Requested entity was not found.")
@@ -68,6 +72,26 @@ func TestDrafts(t *testing.T) {
 		t.Error(err)
 	}
 	refusedWith(t, drafts.Delete("me", last.Id).Do(), 404, "notFound")
+}
+
+// A draft that cannot be sent is still there, and one that two send goes out once.
+func TestDraftsAreSentOnce(t *testing.T) {
+	b := setup(t)
+	drafts := b.gmailUsers(grace, "gmail.compose").Drafts
+	lost := must(drafts.Create("me", &gmailapi.Draft{Message: rfc822("Subject: to nobody\r\n\r\nx")}).Do())(t)
+	for range 2 {
+		_, err := drafts.Send("me", &gmailapi.Draft{Id: lost.Id}).Do()
+		refusedWith(t, err, 400, "Recipient address required")
+	}
+	d := must(drafts.Create("me", &gmailapi.Draft{Message: rfc822(hello)}).Do())(t)
+	var g sync.WaitGroup
+	for range 8 {
+		g.Go(func() { _, _ = drafts.Send("me", &gmailapi.Draft{Id: d.Id}).Do() })
+	}
+	g.Wait()
+	if n := len(b.s.Letters(ada)); n != 1 {
+		t.Errorf("%d letters arrived", n)
+	}
 }
 
 func TestThreadsClient(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 
 // groupKind is the organisation's groups.
 func groupKind() *kind {
-	return &kind{
-		name: "directory.groups", id: "email", items: "groups", shared: true, alias: groupAlias,
+	k := &kind{
+		name: "directory.groups", id: "email", items: "groups", shared: true,
 		gone: resourceNotFound("groupKey"), taken: entityExists,
 		seed: func(c *call, _ address) []doc {
 			var out []doc
@@ -38,7 +38,6 @@ func groupKind() *kind {
 			d.fillIn("adminCreated", true)
 			d["etag"] = etagOf(d)
 		},
-		shows: showsGroup,
 		order: func(_ *call, all []doc) {
 			slices.SortFunc(all, func(a, b doc) int { return cmp.Compare(a.text("email"), b.text("email")) })
 		},
@@ -46,6 +45,16 @@ func groupKind() *kind {
 		frame:  func(*call) doc { return doc{"kind": "admin#directory#groups"} },
 		page:   struct{ normal, most int }{200, 200},
 	}
+	k.alias = func(c *call, key string) string { // its id
+		key = strings.ToLower(key)
+		for _, d := range k.shelf(c, address{kind: k.name}).all() {
+			if d.text("id") == key {
+				return d.text("email")
+			}
+		}
+		return key
+	}
+	return k
 }
 
 // memberKind is the members of each group.
@@ -102,6 +111,13 @@ func groupMethods() []method {
 		out["directMembersCount"] = decimal(uint64(n))
 		return out
 	}
+	groups.shows = func(c *call, d doc) bool {
+		if domain := c.query.Get("domain"); domain != "" && !strings.HasSuffix(d.text("email"), "@"+strings.ToLower(domain)) {
+			return false
+		}
+		user := c.query.Get("userKey")
+		return user == "" || members.shelf(c, address{kind: members.name, parent: d.text("email")}).byID[memberAlias(c, user)] != nil
+	}
 	return slices.Concat(
 		groups.methods("directory.groups", "insert", "list", "get", "patch", "update", "delete"),
 		members.methods("directory.members", "insert", "list", "get", "delete"),
@@ -110,43 +126,11 @@ func groupMethods() []method {
 	)
 }
 
-// groupAlias takes a group's id for its address.
-func groupAlias(c *call, key string) string {
-	key = strings.ToLower(key)
-	for _, d := range c.store.shelfOf(address{kind: "directory.groups"}).all() {
-		if d.text("id") == key {
-			return d.text("email")
-		}
-	}
-	return key
-}
-
-// shelfOf is the shelf if it was ever looked at, and an empty one if not.
-func (s *store) shelfOf(at address) *shelf {
-	if sh := s.shelves[at]; sh != nil {
-		return sh
-	}
-	return &shelf{}
-}
-
 func memberAlias(c *call, key string) string {
 	if p := c.people.find(key); p != nil {
 		return p.email
 	}
 	return strings.ToLower(key)
-}
-
-// showsGroup honours domain and userKey.
-func showsGroup(c *call, d doc) bool {
-	if domain := c.query.Get("domain"); domain != "" && !strings.HasSuffix(d.text("email"), "@"+strings.ToLower(domain)) {
-		return false
-	}
-	user := c.query.Get("userKey")
-	if user == "" {
-		return true
-	}
-	sh := c.store.shelfOf(address{kind: "directory.groups.members", parent: d.text("email")})
-	return sh.byID[memberAlias(c, user)] != nil
 }
 
 func hasMember(members *kind, c *call) reply {
@@ -177,13 +161,13 @@ func (c *call) badInput(field string) *reply {
 // settingsOfGroups are those of the Groups Settings API. Which values a setting
 // may have is not in Discovery, and not checked.
 func settingsOfGroups(groups *kind) []method {
-	k := &kind{name: "groupsSettings", id: "email", shared: true, alias: groupAlias, gone: groups.gone}
+	k := &kind{name: "groupsSettings", id: "email", shared: true, alias: groups.alias, gone: groups.gone}
 	// Every group has settings, and nothing else has.
 	with := func(h func(*call) reply) func(*call) reply {
 		return func(c *call) reply {
 			c.store.mu.Lock()
 			at := address{kind: k.name}
-			id := groupAlias(c, c.vars[0])
+			id := groups.alias(c, c.vars[0])
 			group := groups.shelf(c, address{kind: groups.name}).byID[id]
 			if sh := k.shelf(c, at); group == nil {
 				sh.remove(id)
@@ -218,7 +202,7 @@ func lookups(groups *kind) []method {
 		c.store.mu.Lock()
 		defer c.store.mu.Unlock()
 		sh := groups.shelf(c, address{kind: groups.name})
-		if d := sh.byID[groupAlias(c, key)]; d != nil {
+		if d := sh.byID[groups.alias(c, key)]; d != nil {
 			return c.ok(answer(d))
 		}
 		return refuseRPC(http.StatusForbidden, "Error(2028): Permission denied for resource "+key+" (or it may not exist).")

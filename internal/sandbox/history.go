@@ -132,12 +132,10 @@ func (c *call) watch(box *mailbox) reply {
 	}
 	box.mu.RLock()
 	defer box.mu.RUnlock()
-	for _, field := range []string{"labelIds", "labelIds[]"} {
-		labels, _ := d[field].([]any)
-		for _, id := range labels {
-			if box.labels[fmt.Sprint(id)] == nil {
-				return c.refuse(http.StatusBadRequest, "invalidArgument", fmt.Sprintf("Invalid label: %v", id))
-			}
+	labels, _ := d["labelIds"].([]any)
+	for _, id := range labels {
+		if box.labels[fmt.Sprint(id)] == nil {
+			return c.refuse(http.StatusBadRequest, "invalidArgument", fmt.Sprintf("Invalid label: %v", id))
 		}
 	}
 	return c.ok(doc{

@@ -17,7 +17,7 @@ import (
 func standardParam(name string) bool {
 	switch name {
 	case "alt", "fields", "prettyPrint", "uploadType", "key", "quotaUser", "access_token",
-		"callback", "oauth_token", "upload_protocol", "upload_id":
+		"callback", "oauth_token", "upload_protocol", "upload_id", "userIp":
 		return true
 	}
 	return strings.HasPrefix(name, "$") // $.xgafv, and the newer spellings such as $alt

@@ -94,6 +94,7 @@ func (in *intake) open(c *call) reply {
 
 // takeChunk takes a part of the media, or tells how much is there.
 func (c *call) takeChunk() reply {
+	defer c.drain()
 	up := c.uploads.find(c.query.Get("upload_id"))
 	if up == nil {
 		return c.row("A14")
@@ -117,6 +118,12 @@ func (c *call) takeChunk() reply {
 		span.total = at
 	}
 	return up.state(c, span.total)
+}
+
+// drain reads what is left of a body, so that a client that is still sending gets
+// the answer.
+func (c *call) drain() {
+	io.Copy(io.Discard, io.LimitReader(c.req.Body, limitObject)) //nolint:errcheck // what breaks off here is not wanted
 }
 
 func (c *call) badRange() reply {

@@ -147,7 +147,7 @@ func (w *workbooks) within(c *call, ranges ...string) (string, []area, *reply) {
 }
 
 // read is what the range holds, without what is empty at its ends.
-func (w *workbooks) read(id string, a area) doc {
+func (w *workbooks) read(id string, a area, show func(any) any) doc {
 	grid := w.cells[id+"/"+a.sheet]
 	bottom, end := a.bottom, a.end
 	if bottom < 0 {
@@ -158,7 +158,7 @@ func (w *workbooks) read(id string, a area) doc {
 	}
 	var values [][]any
 	for r := a.top; r < min(bottom, len(grid)); r++ {
-		values = append(values, trimmed(grid[r], a.left, end))
+		values = append(values, trimmed(grid[r], a.left, end, show))
 	}
 	for len(values) > 0 && len(values[len(values)-1]) == 0 {
 		values = values[:len(values)-1]
@@ -171,19 +171,41 @@ func (w *workbooks) read(id string, a area) doc {
 }
 
 // trimmed is a part of a row up to its last cell that holds something.
-func trimmed(line []any, from, to int) []any {
+func trimmed(line []any, from, to int, show func(any) any) []any {
 	out := []any{}
 	for i := from; i < min(to, len(line)); i++ {
-		if line[i] == nil {
-			out = append(out, "")
-			continue
-		}
-		out = append(out, line[i])
+		out = append(out, show(line[i]))
 	}
 	for len(out) > 0 && out[len(out)-1] == "" {
 		out = out[:len(out)-1]
 	}
 	return out
+}
+
+// formatted is a value as people see it, which is how Sheets shows it unless it is
+// asked otherwise.
+func formatted(v any) any {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case bool:
+		return strings.ToUpper(strconv.FormatBool(v))
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return v
+}
+
+func (c *call) rendering() func(any) any {
+	if v := c.query.Get("valueRenderOption"); v == "" || v == "FORMATTED_VALUE" {
+		return formatted
+	}
+	return func(v any) any {
+		if v == nil {
+			return ""
+		}
+		return v
+	}
 }
 
 func (w *workbooks) get(c *call) reply {
@@ -196,10 +218,10 @@ func (w *workbooks) get(c *call) reply {
 	if refused != nil {
 		return *refused
 	}
-	return c.ok(w.read(id, areas[0]))
+	return c.ok(w.read(id, areas[0], c.rendering()))
 }
 
-// cannotRender refuses columns and formulas, which would look otherwise.
+// cannotRender refuses columns, which would look otherwise.
 func (c *call) cannotRender() *reply {
 	if c.query.Get("majorDimension") == "COLUMNS" {
 		a := c.notImplemented("majorDimension=COLUMNS")
@@ -220,7 +242,7 @@ func (w *workbooks) batchGet(c *call) reply {
 	}
 	var out []doc
 	for _, a := range areas {
-		out = append(out, w.read(id, a))
+		out = append(out, w.read(id, a, c.rendering()))
 	}
 	return c.ok(doc{"spreadsheetId": id, "valueRanges": out})
 }
@@ -349,5 +371,5 @@ func (w *workbooks) clear(c *call) reply {
 		grid = grid[:len(grid)-1]
 	}
 	w.cells[key] = grid
-	return c.ok(doc{"spreadsheetId": id, "clearedRange": w.read(id, a)["range"]})
+	return c.ok(doc{"spreadsheetId": id, "clearedRange": w.read(id, a, formatted)["range"]})
 }

@@ -78,7 +78,7 @@ func (s *shelf) all() []doc {
 // same way, with what is particular to them.
 type kind struct {
 	name   string // among all kinds
-	id     string // the field that names one; it may be several words: "calendar/id"
+	id     string // the field that names one
 	items  string // of the list's answer
 	shared bool   // one for the organisation; the others are each user's own
 	// skip is how many parameters of the path come before those that name parents.
@@ -167,6 +167,14 @@ func (k *kind) shelf(c *call, at address) *shelf {
 		}
 	}
 	return sh
+}
+
+// shelfOf is the shelf if it was ever looked at, and an empty one if not.
+func (s *store) shelfOf(at address) *shelf {
+	if sh := s.shelves[at]; sh != nil {
+		return sh
+	}
+	return &shelf{}
 }
 
 func (k *kind) filled(c *call, d doc) {
@@ -404,6 +412,19 @@ func (s *store) prune(k *kind, id string) {
 	for at := range s.shelves {
 		if strings.HasPrefix(at.kind, k.name+".") && (at.parent == id || strings.HasPrefix(at.parent, id+"/")) {
 			delete(s.shelves, at)
+		}
+	}
+}
+
+// forget drops what is a person's: one who comes later with the same address does
+// not find it.
+func (s *store) forget(p *person) {
+	for at, sh := range s.shelves {
+		if at.owner == p.email {
+			delete(s.shelves, at)
+		}
+		if at.kind == userFields || at.kind == userPhotos {
+			sh.remove(p.id)
 		}
 	}
 }

@@ -70,6 +70,7 @@ func (c *call) meet(f *Fault) reply {
 	var a reply
 	switch {
 	case f.Row != "":
+		c.drain()
 		a = c.row(f.Row)
 	case f.Kind == kindCut:
 		return reply{cut: true}
@@ -93,6 +94,7 @@ func (c *call) meet(f *Fault) reply {
 		}
 		a = c.do()
 	default:
+		c.drain()
 		a = c.overload(f.Kind)
 	}
 	if f.RetryAfter != "" {

@@ -178,6 +178,22 @@ func TestUploadKeepsWhatArrived(t *testing.T) {
 	}
 }
 
+// A chunk that is refused is read to its end, so that the client gets the answer.
+func TestUploadChunkRefused(t *testing.T) {
+	b := setup(t)
+	const size = 8 << 20
+	at := b.openLetter(b.as(ada, "gmail.insert"), size)
+	if err := b.s.Order(sandbox.Fault{Kind: "429", Call: "*.chunk", Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	body := strings.Repeat("x", size)
+	b.must("PUT", at, body).says(t, 429)
+	b.must("PUT", at, body, "Content-Range", "bytes x").says(t, 400)
+	b.must("PUT", at+"0", body).says(t, 404)
+	b.must("PUT", at, "", "Content-Range", fmt.Sprintf("bytes */%d", size)).says(t, 308)
+	b.must("PUT", at, body).says(t, 200)
+}
+
 // The client's own going away is a broken connection too.
 func TestUploadClientGoesAway(t *testing.T) {
 	const grain = 256 << 10

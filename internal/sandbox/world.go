@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"net/mail"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -100,6 +101,9 @@ func DefaultWorld() World {
 		VMs:          []VM{{Name: "worker-1", Zone: "europe-west1-b"}},
 	}
 }
+
+// resourceNames are what Google Cloud's resources may be called.
+var resourceNames = regexp.MustCompile(`^[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
 
 // normalize gives addresses one spelling and fills what may be left out.
 func (w *World) normalize() {
@@ -213,6 +217,9 @@ func (w *World) validateAccounts() error {
 }
 
 func (w *World) validateStores() error {
+	if err := w.validateResources(); err != nil {
+		return err
+	}
 	for name := range w.Objects {
 		if bucket, object, ok := strings.Cut(name, "/"); !ok || bucket == "" || object == "" {
 			return fmt.Errorf("objects: %q is not BUCKET/NAME", name)
@@ -222,6 +229,20 @@ func (w *World) validateStores() error {
 		p := strings.Split(name, "/")
 		if len(p) != 6 || p[0] != "projects" || p[2] != "secrets" || p[4] != "versions" || p[1] == "" || p[3] == "" || !isNumber(p[5]) {
 			return fmt.Errorf("secrets: %q is not projects/P/secrets/S/versions/NUMBER", name)
+		}
+	}
+	return nil
+}
+
+func (w *World) validateResources() error {
+	for i, name := range w.SQLInstances {
+		if !resourceNames.MatchString(name) {
+			return fmt.Errorf("sqlInstances[%d]: %q is not a name of small letters, digits and hyphens", i, name)
+		}
+	}
+	for i, vm := range w.VMs {
+		if !resourceNames.MatchString(vm.Name) || !resourceNames.MatchString(vm.Zone) {
+			return fmt.Errorf("vms[%d]: %q in %q: each must be a name of small letters, digits and hyphens", i, vm.Name, vm.Zone)
 		}
 	}
 	return nil

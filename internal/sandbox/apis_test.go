@@ -131,6 +131,10 @@ func TestCalendarClient(t *testing.T) {
 	if patched.Location != "Room 1" || patched.Summary != "" || patched.Start == nil || patched.Etag == second.Etag {
 		t.Errorf("%+v", patched)
 	}
+	stale := svc.Events.Patch("primary", "second00", &calendar.Event{Location: "Room 2"})
+	stale.Header().Set("If-Match", second.Etag)
+	_, err = stale.Do()
+	refusedWith(t, err, 412, "conditionNotMet")
 	busy := must(svc.Freebusy.Query(&calendar.FreeBusyRequest{
 		TimeMin: "2026-11-22T00:00:00Z", TimeMax: "2026-11-23T00:00:00Z",
 		Items: []*calendar.FreeBusyRequestItem{{Id: "primary"}, {Id: grace}, {Id: "nobody@example.com"}},

@@ -211,7 +211,7 @@ func (k *kind) missing(c *call, id string) reply {
 	return c.row("A14")
 }
 
-// found is the resource that the call names.
+// found is the resource that the call names, in the state that its If-Match wants.
 func (k *kind) found(c *call) (sh *shelf, id string, d doc, refused *reply) {
 	sh, id, refused = k.open(c, true)
 	if refused != nil {
@@ -219,6 +219,10 @@ func (k *kind) found(c *call) (sh *shelf, id string, d doc, refused *reply) {
 	}
 	if d = sh.byID[id]; d == nil {
 		a := k.missing(c, id)
+		return nil, "", nil, &a
+	}
+	if want := c.req.Header.Get("If-Match"); want != "" && want != "*" && d["etag"] != nil && d["etag"] != want && c.req.Method != http.MethodGet {
+		a := c.refuse(http.StatusPreconditionFailed, "conditionNotMet", "Precondition Failed")
 		return nil, "", nil, &a
 	}
 	return sh, id, d, nil

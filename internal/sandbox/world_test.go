@@ -17,6 +17,8 @@ serviceAccounts:
     delegatedScopes: [https://mail.google.com/]
 users:
   - {primaryEmail: Zoe@acme.example, givenName: Zoe, isAdmin: true, aliases: [z@acme.example]}
+groups: [{email: Team@acme.example, members: [Zoe@acme.example]}]
+vms: [{name: one, zone: europe-west1-b}]
 objects: {b/o: "text\r\n", b/p: !!binary aGVsbG8=}
 secrets: {projects/acme/secrets/s/versions/1: x}
 `))
@@ -25,6 +27,9 @@ secrets: {projects/acme/secrets/s/versions/1: x}
 	}
 	if w.Runtime != "robot@acme.iam.gserviceaccount.com" || w.Users[0].PrimaryEmail != "zoe@acme.example" || w.Users[0].OrgUnitPath != "/" ||
 		string(w.Objects["b/o"]) != "text\r\n" || string(w.Objects["b/p"]) != "hello" || len(w.ServiceAccounts[0].UniqueID) != 21 {
+		t.Errorf("%+v", w)
+	}
+	if w.Groups[0].Email != "team@acme.example" || w.Groups[0].Members[0] != "zoe@acme.example" || w.VMs[0].Name != "one" || w.SQLInstances[0] != "orders" {
 		t.Errorf("%+v", w)
 	}
 	if w, err = sandbox.LoadWorld(strings.NewReader("")); err != nil || w.Project != "onbehalf-sandbox" || len(w.Users) != 10 {
@@ -47,6 +52,10 @@ func TestLoadWorldRefuses(t *testing.T) {
 		"serviceAccounts: [{email: a@b.c, uniqueId: 7}, {email: d@b.c, uniqueId: 7}]": `uniqueId: "7" is there twice`,
 		"serviceAccounts: [{email: a@b.c, uniqueId: x}]":                              `uniqueId: "x" is not a number`,
 		"serviceAccounts: [{email: a@b.c, signers: [x]}]":                             `serviceAccounts[0].signers[0]: "x"`,
+		"groups: [{email: x}]":                                                        `groups[0].email: "x"`,
+		"groups: [{email: ada@example.com}]":                                          `groups[0].email: "ada@example.com" is an address of users[0] already`,
+		"sqlInstances: [Main]":                                                        `sqlInstances[0]: "Main"`,
+		"vms: [{name: a1}]":                                                           `vms[0]: "a1" in ""`,
 		"objects: {x: y}":                                                             `objects: "x" is not BUCKET/NAME`,
 		"secrets: {x: y}":                                                             `secrets: "x" is not projects/`,
 		"project: ''":                                                                 "project: is empty",

@@ -154,6 +154,84 @@ func TestEveryMethodIsStrict(t *testing.T) {
 	}
 }
 
+// value is one of a type, as full as it goes.
+func value(t *discovery.Type, depth int) any {
+	switch t.Kind {
+	case discovery.Array:
+		return []any{value(t.Elem, depth)}
+	case discovery.Map:
+		return map[string]any{"k": value(t.Elem, depth)}
+	case discovery.Object:
+		out := map[string]any{}
+		for _, f := range t.Schema.Fields {
+			if depth > 0 {
+				out[f.Name] = value(f.Type, depth-1)
+			}
+		}
+		return out
+	case discovery.Boolean:
+		return true
+	case discovery.Integer, discovery.Number:
+		if t.Min != "" {
+			return json.Number(t.Min)
+		}
+		return 1
+	default:
+		return text(t)
+	}
+}
+
+func text(t *discovery.Type) string {
+	switch {
+	case len(t.Enum) > 0:
+		return t.Enum[len(t.Enum)-1]
+	case t.Format == "date":
+		return "2026-11-20"
+	case strings.HasSuffix(t.Format, "-time") || strings.HasSuffix(t.Format, "datetime"):
+		return "2026-11-20T12:00:00Z"
+	case t.Format == "google-duration":
+		return "1s"
+	case t.Format != "" && t.Format != "google-fieldmask":
+		return "1234"
+	}
+	return "x"
+}
+
+// Whatever is said in a body that is in order, the answer is one of Google's, and
+// of the form that Discovery states.
+func TestNoBodyBreaksAMethod(t *testing.T) {
+	b := setup(t)
+	for _, m := range b.served(t) {
+		if m.Request == nil {
+			continue
+		}
+		path, query := sample(m)
+		token := bearer(b.tokenFor(m))
+		whole := discovery.Type{Kind: discovery.Object, Schema: m.Request}
+		nulls, lists := map[string]any{}, map[string]any{}
+		for _, f := range m.Request.Fields {
+			nulls[f.Name] = nil
+			if f.Type.Kind == discovery.Array {
+				lists[f.Name] = []any{nil}
+			} else {
+				lists[f.Name] = value(f.Type, 0)
+			}
+		}
+		for _, body := range []any{nil, value(&whole, 1), value(&whole, 4), nulls, lists} {
+			// In vain and then with what it may have made.
+			for range 2 {
+				a, err := b.do(m.HTTPMethod, path+"?"+query.Encode(), body, token...)
+				if err != nil || a.status >= 500 && a.status != 501 {
+					t.Errorf("%s: %v: %d %s %v", m.ID, body, a.status, a.body, err)
+				}
+				if strings.Contains(a.body, "Invalid value at") || strings.Contains(a.body, "Unknown name") {
+					t.Errorf("%s: %s", m.ID, a.body)
+				}
+			}
+		}
+	}
+}
+
 // What is not implemented is checked too, and says its name.
 func TestMethodsThatAreMissing(t *testing.T) {
 	b := setup(t)

@@ -284,7 +284,7 @@ func (c *call) listUnits() reply {
 	var out []doc
 	for _, path := range c.units() {
 		rest, below := strings.CutPrefix(path, strings.TrimSuffix(top, "/")+"/")
-		direct := kind == "all" || !strings.Contains(rest, "/")
+		direct := strings.HasPrefix(kind, "all") || !strings.Contains(rest, "/")
 		if below && rest != "" && direct || path == top && path != "/" && kind == "allIncludingParent" {
 			out = append(out, unit(path))
 		}

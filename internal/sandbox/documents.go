@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,15 +14,13 @@ import (
 // documents; for Docs also
 // https://developers.google.com/workspace/docs/api/concepts/structure.
 func documentMethods() []method {
-	documents := &kind{name: "docs", id: "documentId", makeID: fileID, fill: func(c *call, d doc) {
+	documents := &kind{name: "docs", id: "documentId", check: titleOnly, makeID: fileID, fill: func(c *call, d doc) {
 		d.fillIn("title", "Untitled document")
 		d.fillIn("revisionId", "A"+c.newID())
 		d.fillIn("suggestionsViewMode", "SUGGESTIONS_INLINE")
-		if text, ok := textOf(d); !ok || text == "" {
-			d["body"] = bodyOf("\n")
-		}
+		d["body"] = bodyOf("\n")
 	}}
-	slides := &kind{name: "slides", id: "presentationId", makeID: fileID, fill: func(c *call, d doc) {
+	slides := &kind{name: "slides", id: "presentationId", check: titleOnly, makeID: fileID, fill: func(c *call, d doc) {
 		d.fillIn("title", "Untitled presentation")
 		d.fillIn("locale", "en")
 		d.fillIn("revisionId", c.newID())
@@ -56,6 +55,13 @@ func documentMethods() []method {
 	)
 }
 
+// titleOnly leaves out what a new document ignores, by the methods' descriptions:
+// all but the title.
+func titleOnly(_ *call, d doc) *reply {
+	maps.DeleteFunc(d, func(name string, _ any) bool { return name != "title" })
+	return nil
+}
+
 // bodyOf is a document of one paragraph for each line. Places count from 1, in
 // units of UTF-16.
 func bodyOf(text string) map[string]any {
@@ -75,9 +81,9 @@ func bodyOf(text string) map[string]any {
 }
 
 // textOf is what bodyOf was made of.
-func textOf(d doc) (string, bool) {
+func textOf(d doc) string {
 	body, _ := d["body"].(map[string]any)
-	content, ok := body["content"].([]any)
+	content, _ := body["content"].([]any)
 	var b strings.Builder
 	for _, element := range content {
 		e, _ := element.(map[string]any)
@@ -89,7 +95,7 @@ func textOf(d doc) (string, bool) {
 			b.WriteString(doc(run).text("content"))
 		}
 	}
-	return b.String(), ok
+	return b.String()
 }
 
 // documentUpdate is as much of BatchUpdateDocumentRequest as works.
@@ -118,8 +124,7 @@ func updateDocument(documents *kind, c *call) reply {
 	if refused != nil {
 		return *refused
 	}
-	text, _ := textOf(d)
-	units := utf16.Encode([]rune(text))
+	units := utf16.Encode([]rune(textOf(d)))
 	replies := []doc{}
 	for n, r := range in.Requests {
 		if units, refused = inserted(c, units, n, r); refused != nil {

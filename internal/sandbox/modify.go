@@ -13,6 +13,9 @@ type modifyIn struct {
 	IDs    []string `json:"ids"`
 	Add    []string `json:"addLabelIds"`
 	Remove []string `json:"removeLabelIds"`
+	// Classification labels, which are not kept.
+	Classify   []any    `json:"addClassificationLabels"`
+	Declassify []string `json:"removeClassificationLabelIds"`
 }
 
 // withLetter holds the mailbox while h works on the letter that the call names.
@@ -45,6 +48,10 @@ func (c *call) modifyMessage(box *mailbox) reply {
 
 // checkLabels refuses labels that are none, and those that Gmail alone sets.
 func (c *call) checkLabels(box *mailbox, in modifyIn) *reply {
+	if len(in.Classify)+len(in.Declassify) > 0 {
+		a := c.notImplemented("classification labels")
+		return &a
+	}
 	bad := box.unknownLabel(slices.Concat(in.Add, in.Remove))
 	for _, id := range slices.Concat(in.Add, in.Remove) {
 		if id == labelSent || id == labelDraft {

@@ -35,9 +35,13 @@ func fillSpreadsheet(_ *call, d doc) {
 	p.fillIn("title", "Untitled spreadsheet")
 	p.fillIn("locale", "en_US")
 	p.fillIn("timeZone", "Etc/GMT")
-	d.fillIn("sheets", []any{map[string]any{}})
 	d.fillIn("spreadsheetUrl", "https://docs.google.com/spreadsheets/d/"+d.text("spreadsheetId")+"/edit")
 	sheets, _ := d["sheets"].([]any)
+	sheets = slices.DeleteFunc(sheets, func(one any) bool { return one == nil })
+	if len(sheets) == 0 {
+		sheets = []any{map[string]any{}}
+	}
+	d["sheets"] = sheets
 	for i, one := range sheets {
 		sheet, _ := one.(map[string]any)
 		p := doc(sheet).under("properties")

@@ -126,6 +126,9 @@ func TestEveryMethodIsStrict(t *testing.T) {
 				refused("no "+p.Name, 400, token, func(q url.Values) { q.Del(p.Name) }, "", p.Name)
 			}
 		}
+		if m.Response != nil {
+			refused("mask", 400, token, func(q url.Values) { q.Set("fields", "nonsense") }, "", "Invalid field selection nonsense")
+		}
 		refused("unknown field", 400, token, nil, `{"nonsense": 1}`, `Unknown name \"nonsense\"`)
 		if m.Request == nil {
 			continue

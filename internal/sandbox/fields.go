@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
 )
 
 // mask is a parsed "fields" parameter: names, each with what is wanted below
@@ -84,6 +88,43 @@ func (p *maskParser) skip(token string) bool {
 	rest, ok := strings.CutPrefix(p.rest, token)
 	p.rest = rest
 	return ok
+}
+
+// stranger is the first name that a type has not, or empty.
+func (m mask) stranger(t *discovery.Type) string {
+	for t.Kind == discovery.Array {
+		t = t.Elem
+	}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		below, known := member(t, name)
+		switch {
+		case !known:
+			return name
+		case below == nil:
+		default:
+			if s := m[name].stranger(below); s != "" {
+				return s
+			}
+		}
+	}
+	return ""
+}
+
+// member is the type of what a name stands for; nil is anything.
+func member(t *discovery.Type, name string) (*discovery.Type, bool) {
+	switch t.Kind {
+	case discovery.Any:
+		return nil, true
+	case discovery.Map:
+		return t.Elem, true
+	case discovery.Object:
+		if f, ok := t.Schema.Field(name); ok {
+			return f.Type, true
+		}
+		return t.Schema.Extra, name == "*" || t.Schema.Extra != nil
+	default:
+		return nil, false
+	}
 }
 
 // apply cuts a JSON text down.

@@ -45,7 +45,26 @@ func (c *call) checkParams(m *discovery.Method) *reply {
 			return a
 		}
 	}
+	if a := c.checkMask(m); a != nil {
+		return a
+	}
 	return c.checkRequired(m)
+}
+
+// checkMask refuses a selection of what no answer has, before anything is done.
+func (c *call) checkMask(m *discovery.Method) *reply {
+	text := c.fieldMask()
+	if text == "" || m.Response == nil {
+		return nil
+	}
+	parsed, err := parseMask(text)
+	if err == nil {
+		if text = parsed.stranger(&discovery.Type{Kind: discovery.Object, Schema: m.Response}); text == "" {
+			return nil
+		}
+	}
+	a := c.badMask(text)
+	return &a
 }
 
 // checkRequired also looks at what stood in the path.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -80,22 +81,28 @@ func (c *call) ok(v any) reply {
 	if err != nil {
 		return c.broken(err)
 	}
-	mask := c.query.Get("fields")
-	if mask == "" {
-		mask = c.req.Header.Get("X-Goog-FieldMask")
-	}
+	mask := c.fieldMask()
 	if mask == "" {
 		return reply{status: http.StatusOK, body: body}
 	}
 	m, err := parseMask(mask)
 	if err != nil {
-		return c.refuse(http.StatusBadRequest, "invalidParameter", "Invalid field selection "+mask)
+		return c.badMask(mask)
 	}
 	body, err = m.apply(body, c.query.Get("prettyPrint") != "false")
 	if err != nil {
 		return c.broken(err)
 	}
 	return reply{status: http.StatusOK, body: body}
+}
+
+// fieldMask is what the call wants to see of the answer; empty is all.
+func (c *call) fieldMask() string {
+	return cmp.Or(c.query.Get("fields"), c.req.Header.Get("X-Goog-FieldMask"))
+}
+
+func (c *call) badMask(mask string) reply {
+	return c.refuse(http.StatusBadRequest, "invalidParameter", "Invalid field selection "+mask)
 }
 
 // broken is the sandbox's own failure, told as such.

@@ -47,7 +47,7 @@ func TestMediaIsCheckedBeforeItIsSent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			mail := &google{status: 200, body: "{}"}
-			a, err := actions.New(t.Context(), actions.Config{HTTP: &http.Client{Transport: mail}, Own: &http.Client{Transport: &bucket{data: c.stored}}})
+			a, err := actions.New(t.Context(), actions.Config{HTTP: &http.Client{Transport: mail}, Own: &http.Client{Transport: &oneObject{data: c.stored}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +69,7 @@ func TestPhotosGoIntoTheBody(t *testing.T) {
 	want := `"photoData":"` + base64.URLEncoding.EncodeToString(photo) + `"`
 	for _, media := range []string{`{"data":"` + base64.StdEncoding.EncodeToString(photo) + `","contentType":"image/png"}`, `{"uri":"gs://bucket/object","contentType":"image/png"}`} {
 		directory := &google{status: 200, body: "{}"}
-		a, err := actions.New(t.Context(), actions.Config{HTTP: &http.Client{Transport: directory}, Own: &http.Client{Transport: &bucket{data: photo}}})
+		a, err := actions.New(t.Context(), actions.Config{HTTP: &http.Client{Transport: directory}, Own: &http.Client{Transport: &oneObject{data: photo}}})
 		if err != nil {
 			t.Fatal(err)
 		}

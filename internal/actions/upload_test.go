@@ -22,13 +22,13 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
 
-// bucket answers for one object in Cloud Storage.
-type bucket struct {
+// oneObject answers for one object in Cloud Storage.
+type oneObject struct {
 	data   []byte
 	broken error // of each download, after half of what was asked for
 }
 
-func (b *bucket) RoundTrip(r *http.Request) (*http.Response, error) {
+func (b *oneObject) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer := func(status int, header http.Header, body io.Reader) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(body), Request: r}, nil
 	}
@@ -201,7 +201,7 @@ func TestResumableUpload(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				gmail := &session{t: t, script: c.script}
-				own := &bucket{data: letter, broken: c.broken}
+				own := &oneObject{data: letter, broken: c.broken}
 				a, err := actions.New(t.Context(), actions.Config{HTTP: &http.Client{Transport: gmail}, Own: &http.Client{Transport: own}})
 				if err != nil {
 					t.Fatal(err)

@@ -112,7 +112,8 @@ func (a *Actions) Describe(id string) (*Description, error) {
 func scopeChoices(m *discovery.Method) []ScopeChoice {
 	var all []ScopeChoice
 	for _, row := range scopeRows {
-		if matches(row.glob, m.ID) && accepts(m, row.scopes) {
+		sooner := func(c ScopeChoice) bool { return c.If == row.If }
+		if matches(row.glob, m.ID) && accepts(m, row.scopes) && !slices.ContainsFunc(all, sooner) {
 			all = append(all, ScopeChoice{long(row.scopes), row.If})
 			if row.when == nil {
 				return all

@@ -1,4 +1,85 @@
 package actions
 
+import (
+	"net/url"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
 // Matching makes a short text that matches a pattern of Google's.
 func Matching(pattern string) string { return matching(pattern) }
+
+// MaxAnswer is the longest answer that a result holds whole.
+const MaxAnswer = maxAnswer
+
+// What is known of a method, as the tests of the tables ask for it.
+func ClassOf(m *discovery.Method) Class         { return classOf(m) }
+func UnitsOf(id string) int                     { return unitsOf(id) }
+func ItemsOf(m *discovery.Method) string        { return itemsOf(m) }
+func IsPartial(s discovery.Scope) bool          { return isPartial(s) }
+func ScopesOf(m *discovery.Method) []string     { return scopesFor(m, jobs.Job{}, url.Values{}) }
+func Choices(m *discovery.Method) []ScopeChoice { return scopeChoices(m) }
+func OthersUserID(id string) bool               { return anyMatches(othersUserID, id) }
+func SecretAnswer(id string) bool               { return anyMatches(secretAnswers, id) }
+
+// Globs are the globs of each table in their order. Those of partial are of scopes.
+func Globs() map[string][]string {
+	all := map[string][]string{
+		"partial": partial, "othersUserID": othersUserID, "secretAnswers": secretAnswers, "mediaNeeded": mediaNeeded,
+	}
+	for _, row := range classRows {
+		all["classRows"] = append(all["classRows"], row.glob)
+	}
+	for _, row := range lookupRows {
+		all["lookupRows"] = append(all["lookupRows"], row.glob)
+	}
+	for _, row := range unitsRows {
+		all["unitsRows"] = append(all["unitsRows"], row.glob)
+	}
+	for id := range mediaFields {
+		all["mediaFields"] = append(all["mediaFields"], id)
+	}
+	for id := range listFields {
+		all["listFields"] = append(all["listFields"], id)
+	}
+	for _, name := range cloudAPIs {
+		all["cloudAPIs"] = append(all["cloudAPIs"], name+".*")
+	}
+	return all
+}
+
+// ScopeRow is a row of the table of scopes.
+type ScopeRow struct {
+	Glob   string
+	Scopes []string
+	Always bool
+	If     string
+}
+
+// ScopeRows are the rows in their order.
+func ScopeRows() []ScopeRow {
+	var all []ScopeRow
+	for _, row := range scopeRows {
+		all = append(all, ScopeRow{row.glob, long(row.scopes), row.when == nil, row.If})
+	}
+	return all
+}
+
+// Accepts tells whether the method accepts these scopes.
+func Accepts(m *discovery.Method, scopes []string) bool {
+	for _, want := range scopes {
+		found := false
+		for _, s := range m.Scopes {
+			found = found || s.URL == want
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// Distance is that of two names, and DidYouMean what a suggestion says.
+func Distance(a, b string) int                      { return distance(a, b) }
+func DidYouMean(name string, known []string) string { return didYouMean(name, known) }

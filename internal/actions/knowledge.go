@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
@@ -41,24 +44,35 @@ var classRows = []classRow{
 	{"chat.spaces.messages.search", Read},
 	{"chromepolicy.customers.policies.resolve", Read},
 	{"chromepolicy.customers.policies.groups.listGroupPriorityOrdering", Read},
-	{"cloudsearch.query.*", Read},
+	{"cloudsearch.query.search", Read}, // and not removeActivity beside it
+	{"cloudsearch.query.suggest", Read},
 	{"cloudsearch.debug.*", Read},
+	{"compute.advice.*", Read},
 	{"compute.*.getHealth", Read},
+	{"compute.*.getVersion", Read},
 	{"compute.*.listManagedInstances", Read},
 	{"compute.*.listPerInstanceConfigs", Read},
 	{"compute.*.listInstances", Read},
 	{"compute.*.listNetworkEndpoints", Read},
+	{"compute.*.listNodes", Read},
+	{"compute.*.validate", Read},
+	{"compute.*.wait", Read},
 	{"compute.projects.listXpnHosts", Read},
+	{"compute.routers.preview", Read},
 	{"datastore.projects.lookup", Read},
 	{"datastore.projects.runQuery", Read},
 	{"datastore.projects.runAggregationQuery", Read},
+	{"drive.files.download", Read}, // begins an operation, which fetches the content
 	{"driveactivity.activity.query", Read},
 	{"gmailpostmastertools.*uery", Read},
 	{"iam.*.query*", Read},
+	{"iam.iamPolicies.lintPolicy", Read},
 	{"sheets.spreadsheets.developerMetadata.search", Read},
 	{"sheets.spreadsheets.getByDataFilter", Read},
 	{"sheets.spreadsheets.values.batchGetByDataFilter", Read},
+	{"siteVerification.webResource.getToken", Read},
 	{"vault.matters.count", Read},
+	{"verifiedaccess.challenge.generate", Read},
 
 	// They set labels to what the job says, or bring about a state.
 	{"gmail.users.*.modify", Idempotent},
@@ -66,20 +80,32 @@ var classRows = []classRow{
 	{"gmail.users.*.untrash", Idempotent},
 	{"gmail.users.messages.batchModify", Idempotent},
 	{"gmail.users.messages.batchDelete", Idempotent},
+	{"gmail.users.settings.sendAs.smimeInfo.setDefault", Idempotent},
 	{"gmail.users.watch", Idempotent}, // a new one takes the old one's place
 	{"gmail.users.stop", Idempotent},
 	{"calendar.acl.insert", Idempotent}, // a rule for a scope that has one replaces it
 	{"calendar.calendars.clear", Idempotent},
 	{"calendar.calendarList.insert", Idempotent},
+	{"chat.users.availability.markAs*", Idempotent},
+	{"classroom.courses.*.modifyAssignees", Idempotent},
+	{"compute.*.set*", Idempotent},
 	{"compute.instances.start", Idempotent},
 	{"compute.instances.stop", Idempotent},
 	{"directory.chromeosdevices.moveDevicesToOu", Idempotent},
+	{"directory.twoStepVerification.turnOff", Idempotent},
 	{"directory.users.makeAdmin", Idempotent},
 	{"directory.users.signOut", Idempotent},
-	{"sheets.spreadsheets.values.batchClear", Idempotent},
-	{"sheets.spreadsheets.values.batchUpdate", Idempotent},
+	{"directory.verificationCodes.invalidate", Idempotent},
+	{"drive.drives.*hide", Idempotent}, // and unhide
+	{"drive.files.modifyLabels", Idempotent},
+	{"forms.forms.setPublishSettings", Idempotent},
+	{"iam.projects.serviceAccounts.*able", Idempotent}, // enable and disable, of keys, too
+	{"people.contactGroups.members.modify", Idempotent},
+	{"sheets.spreadsheets.values.batchClear*", Idempotent},
+	{"sheets.spreadsheets.values.batchUpdate*", Idempotent},
 	{"sheets.spreadsheets.values.clear", Idempotent},
 	{"tasks.tasks.clear", Idempotent},
+	{"*.setIamPolicy", Idempotent},
 }
 
 func classOf(m *discovery.Method) Class {
@@ -220,8 +246,14 @@ var scopeRows = []scopeRow{
 
 	{"meet.spaces.get", []string{"meetings.space.readonly"}, nil, ""},
 
+	// Of the folder that an app keeps for itself, drive knows nothing.
+	{"drive.files.create", []string{"drive.appdata"}, intoAppData, "body.parents is appDataFolder"},
+	{"drive.files.generateIds", []string{"drive.appdata"}, ofAppData, "space or spaces is appDataFolder"},
+	{"drive.files.list", []string{"drive.appdata"}, ofAppData, "space or spaces is appDataFolder"},
+	{"drive.changes.list", []string{"drive.appdata"}, ofAppData, "space or spaces is appDataFolder"},
+	{"drive.changes.watch", []string{"drive.appdata"}, ofAppData, "space or spaces is appDataFolder"},
 	// Files that are made by the one who calls.
-	{"drive.files.create", []string{"drive"}, intoFolder, "body.parents is given"},
+	{"drive.files.create", []string{"drive"}, namesFiles, "body.parents or body.shortcutDetails is given"},
 	{"drive.files.create", []string{"drive.file"}, nil, ""},
 	{"drive.files.generateIds", []string{"drive.file"}, nil, ""},
 	{"docs.documents.create", []string{"drive.file"}, nil, ""},
@@ -233,13 +265,51 @@ var scopeRows = []scopeRow{
 	{"drive.files.get", []string{"drive.readonly"}, downloads, "output is given"},
 	{"drive.revisions.get", []string{"drive.readonly"}, downloads, "output is given"},
 
+	// The scopes for administrators and for others open the same methods, and Google
+	// wants those that fit the parameter.
+	{"drivelabels.*", []string{"drive.admin.labels.readonly"}, asAdmin, "useAdminAccess is true"},
+	{"drivelabels.*", []string{"drive.admin.labels"}, asAdmin, "useAdminAccess is true"},
+	{"drivelabels.*", []string{"drive.labels.readonly"}, nil, ""},
+	{"drivelabels.*", []string{"drive.labels"}, nil, ""},
+
+	// A chart in a presentation is one of a spreadsheet.
+	{"slides.presentations.batchUpdate", []string{"presentations", "spreadsheets.readonly"}, linksCharts, "a request makes or refreshes a chart"},
+	{"slides.presentations.batchUpdate", []string{"presentations"}, nil, ""},
+	{"forms.forms.watches.create", []string{"forms.responses.readonly"}, watchesResponses, "body.watch.eventType is RESPONSES"},
+	// Discovery lists scopes that only read as well, or that are storage's.
+	{"cloudresourcemanager.liens.create", []string{"cloud-platform"}, nil, ""},
+	{"cloudresourcemanager.liens.delete", []string{"cloud-platform"}, nil, ""},
+	{"compute.licenses.insert", []string{"compute"}, nil, ""},
+	{"compute.projects.setUsageExportBucket", []string{"compute"}, nil, ""},
+
 	{"people.people.get", []string{"contacts.readonly"}, nil, ""},
 	{"people.people.getBatchGet", []string{"contacts.readonly"}, nil, ""},
 	{"people.otherContacts.copyOtherContactToMyContactsGroup", []string{"contacts", "contacts.other.readonly"}, nil, ""}, // needs both
-	// A filter may name events of all three kinds.
-	{"chat.spaces.spaceEvents.*", []string{"chat.memberships.readonly", "chat.messages.readonly", "chat.spaces.readonly"}, nil, ""},
 	// A service account is a Chat app.
 	{"chat.*", []string{"chat.bot"}, asItself, "as is serviceAccount"},
+	{"chat.spaces.create", []string{"chat.app.spaces.create"}, asItself, "as is serviceAccount"},
+	{"chat.spaces.delete", []string{"chat.app.delete"}, asItself, "as is serviceAccount"},
+	{"chat.spaces.members.*", []string{"chat.app.memberships"}, asItself, "as is serviceAccount"},
+	{"chat.spaces.messages.list", []string{"chat.app.messages.readonly"}, asItself, "as is serviceAccount"},
+	{"chat.spaces.patch", []string{"chat.app.spaces"}, asItself, "as is serviceAccount"},
+	{"chat.spaces.spaceEvents.*", []string{"chat.app.memberships.readonly", "chat.app.messages.readonly", "chat.app.spaces.readonly"}, asItself, "as is serviceAccount"},
+	{"chat.spaces.delete", []string{"chat.admin.delete"}, asAdmin, "useAdminAccess is true"},
+	{"chat.*", []string{"chat.admin.memberships.readonly"}, asAdmin, "useAdminAccess is true"},
+	{"chat.*", []string{"chat.admin.memberships"}, asAdmin, "useAdminAccess is true"},
+	{"chat.*", []string{"chat.admin.spaces.readonly"}, asAdmin, "useAdminAccess is true"},
+	{"chat.*", []string{"chat.admin.spaces"}, asAdmin, "useAdminAccess is true"},
+	// A filter may name events of all three kinds.
+	{"chat.spaces.spaceEvents.*", []string{"chat.memberships.readonly", "chat.messages.readonly", "chat.spaces.readonly"}, nil, ""},
+
+	// A subscription needs what its events show; see
+	// https://developers.google.com/workspace/events/guides/auth. Only who makes one
+	// says what it is for, so that the others go by the name.
+	{"workspaceevents.subscriptions.*", []string{"meetings.space.readonly"}, subscribesTo("meet"), "it is for events of Meet"},
+	{"workspaceevents.subscriptions.*", []string{"drive.metadata.readonly"}, subscribesTo("drive"), "it is for events of Drive"},
+	{"workspaceevents.subscriptions.*", []string{"chat.messages.readonly"}, subscribesTo("chat.message", "chat.reaction"), "it is for messages and reactions of Chat"},
+	{"workspaceevents.subscriptions.*", []string{"chat.memberships.readonly"}, subscribesTo("chat.membership"), "it is for memberships of Chat"},
+	{"workspaceevents.subscriptions.*", []string{"chat.spaces.readonly"}, subscribesTo("chat.space"), "it is for spaces of Chat"},
+	{"workspaceevents.*", []string{"chat.memberships.readonly", "chat.messages.readonly", "chat.spaces.readonly"}, nil, ""},
 }
 
 func headersOnly(_ jobs.Job, q url.Values) bool {
@@ -249,8 +319,50 @@ func searches(_ jobs.Job, q url.Values) bool    { return q.Get("q") != "" }
 func uploads(job jobs.Job, _ url.Values) bool   { return job.Media != nil }
 func downloads(job jobs.Job, _ url.Values) bool { return job.Output != "" }
 func asItself(job jobs.Job, _ url.Values) bool  { return job.As == jobs.AsServiceAccount }
-func intoFolder(job jobs.Job, _ url.Values) bool {
-	return names(job.Body, "parents")
+func namesFiles(job jobs.Job, _ url.Values) bool {
+	return names(job.Body, "parents") || names(job.Body, "shortcutDetails")
+}
+
+const appData = "appDataFolder"
+
+func intoAppData(job jobs.Job, _ url.Values) bool {
+	var parents []string
+	return json.Unmarshal(member(job.Body, "parents"), &parents) == nil && slices.Equal(parents, []string{appData})
+}
+
+func ofAppData(_ jobs.Job, q url.Values) bool {
+	return q.Get("spaces") == appData || q.Get("space") == appData
+}
+
+func asAdmin(job jobs.Job, q url.Values) bool {
+	return q.Get("useAdminAccess") == "true" || member(job.Body, "useAdminAccess").Kind() == 't'
+}
+
+func linksCharts(job jobs.Job, _ url.Values) bool {
+	var requests []map[string]jsontext.Value
+	return json.Unmarshal(member(job.Body, "requests"), &requests) == nil && slices.ContainsFunc(requests, func(r map[string]jsontext.Value) bool {
+		return r["createSheetsChart"] != nil || r["refreshSheetsChart"] != nil
+	})
+}
+
+func watchesResponses(job jobs.Job, _ url.Values) bool {
+	event, _ := stringOf(member(member(job.Body, "watch"), "eventType"))
+	return event == "RESPONSES"
+}
+
+// subscribesTo tells whether a subscription is for events of these kinds only, such
+// as chat.message, and of the kind in its name, where the job says no more.
+func subscribesTo(kinds ...string) func(jobs.Job, url.Values) bool {
+	return func(job jobs.Job, _ url.Values) bool {
+		var events []string
+		if json.Unmarshal(member(job.Body, "eventTypes"), &events) != nil || len(events) == 0 {
+			name, _ := stringOf(member(job.Params, "name"))
+			return strings.HasPrefix(name, "subscriptions/"+kinds[0]+"-")
+		}
+		return !slices.ContainsFunc(events, func(event string) bool {
+			return !slices.ContainsFunc(kinds, func(kind string) bool { return strings.HasPrefix(event, "google.workspace."+kind+".") })
+		})
+	}
 }
 
 // partial are scopes that open a method only for some of what it can name: for
@@ -269,7 +381,8 @@ var partial = []string{
 const scopePrefix = "https://www.googleapis.com/auth/"
 
 // scopesFor are the narrowest scopes with which the job's call can be made. For
-// what has no row that is the scope that opens the fewest methods of all APIs.
+// what has no row that is the scope that opens the fewest methods of all APIs, and
+// of those that open as many, the one that only reads.
 func scopesFor(m *discovery.Method, job jobs.Job, q url.Values) []string {
 	for _, row := range scopeRows {
 		if matches(row.glob, m.ID) && (row.when == nil || row.when(job, q)) && accepts(m, row.scopes) {
@@ -287,7 +400,13 @@ func scopesFor(m *discovery.Method, job jobs.Job, q url.Values) []string {
 }
 
 func narrower(a, b discovery.Scope) int {
-	return cmp.Or(cmp.Compare(a.Opens, b.Opens), cmp.Compare(a.URL, b.URL))
+	reads := func(s discovery.Scope) int {
+		if strings.HasSuffix(s.URL, ".readonly") {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.Opens, b.Opens), cmp.Compare(reads(a), reads(b)), cmp.Compare(a.URL, b.URL))
 }
 
 func isPartial(s discovery.Scope) bool {
@@ -330,6 +449,7 @@ var othersUserID = []string{
 // secretAnswers are the methods that answer with a key, a token or a code. A
 // result is published, and no place for one.
 var secretAnswers = []string{
+	"compute.interconnects.getMacsecConfig",
 	"directory.verificationCodes.list",
 	"drive.files.generateCseToken",
 	"iam.locations.workforcePools.providers.scimTenants.tokens.*",

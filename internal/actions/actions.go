@@ -98,6 +98,9 @@ func (a *Actions) Prepare(ctx context.Context, job jobs.Job) (*Call, error) {
 	if c.path, c.query, err = checkParams(m, job); err != nil {
 		return nil, err
 	}
+	if err := a.checkVerb(m, c.path); err != nil {
+		return nil, err
+	}
 	if err := checkBody(m, job.Body, c.takesLetter() || job.Media != nil); err != nil {
 		return nil, err
 	}

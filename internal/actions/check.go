@@ -2,7 +2,6 @@ package actions
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/url"
@@ -44,7 +43,7 @@ func checkParams(m *discovery.Method, job jobs.Job) (inPath map[string]string, q
 		return nil, nil, err
 	}
 	for _, p := range m.Params {
-		if _, there := query[p.Name]; p.Required && !there && inPath[p.Name] == "" {
+		if p.Required && len(query[p.Name]) == 0 && inPath[p.Name] == "" {
 			return nil, nil, jobs.Errorf("params."+p.Name, "is missing; %s needs it: %s", m.ID, expected(p.Type))
 		}
 	}
@@ -81,7 +80,7 @@ func checkCommonParam(m *discovery.Method, job jobs.Job, name string, value json
 	case name == "alt" && text == "media" && job.Output != "":
 		return nil // as output has it
 	case name == "alt":
-		return jobs.Errorf(path, "is %s; accepted is json, or media together with output, which says where in Cloud Storage the content goes", jobs.Quote(value))
+		return jobs.Errorf(path, "is %s; accepted is json, or media together with output, which says where in Cloud Storage the content goes", shown(value))
 	case name == "fields" && isText:
 		query.Set(name, text)
 		return checkFields(m, text)
@@ -99,7 +98,7 @@ func checkCommonParam(m *discovery.Method, job jobs.Job, name string, value json
 func paramValues(p *discovery.Param, value jsontext.Value) ([]string, error) {
 	path := "params." + p.Name
 	if !p.Repeated {
-		text, err := scalar(path, p.Type, value, true)
+		text, err := scalar(func() string { return path }, p.Type, value, true)
 		return []string{text}, err
 	}
 	var list []jsontext.Value
@@ -109,7 +108,8 @@ func paramValues(p *discovery.Param, value jsontext.Value) ([]string, error) {
 	texts := make([]string, len(list))
 	for i, item := range list {
 		var err error
-		if texts[i], err = scalar(path+"["+strconv.Itoa(i)+"]", p.Type, item, true); err != nil {
+		at := func() string { return path + "[" + strconv.Itoa(i) + "]" }
+		if texts[i], err = scalar(at, p.Type, item, true); err != nil {
 			return nil, err
 		}
 	}
@@ -149,13 +149,38 @@ func checkPath(m *discovery.Method, inPath map[string]string) error {
 			return jobs.Errorf("params."+name, "is %s; it may not hold control characters", jobs.Quote(value))
 		}
 		segments := []string{value}
-		if strings.Contains(m.Path, "{+"+name+"}") { // slashes stay
+		if inParts(m, name) { // slashes stay
 			segments = strings.Split(value, "/")
+		} else if strings.Contains(value, "/") && slices.ContainsFunc(m.Params, func(p discovery.Param) bool { return inParts(m, p.Name) && strings.ContainsAny(inPath[p.Name], "?#") }) {
+			// net/url takes an address with these for one that is not encoded yet.
+			return jobs.Errorf("params."+name, "is %s; it may not hold a slash where another parameter holds ? or #", jobs.Quote(value))
 		}
 		for _, segment := range segments {
 			if segment == "" || segment == "." || segment == ".." {
 				return jobs.Errorf("params."+name, "is %s; it stands in the address, and may not be empty nor have a part that is empty, . or ..", jobs.Quote(value))
 			}
+		}
+	}
+	return nil
+}
+
+// inParts tells whether a parameter stands in the path in several parts: {+name}.
+func inParts(m *discovery.Method, name string) bool { return strings.Contains(m.Path, "{+"+name+"}") }
+
+// checkVerb refuses a name that ends as the address of another method does, such as
+// x:cancel: the call that is made would not be the one that was allowed.
+func (a *Actions) checkVerb(m *discovery.Method, inPath map[string]string) error {
+	i := strings.LastIndex(m.Path, "{+")
+	if i < 0 || !strings.HasSuffix(m.Path, "}") {
+		return nil
+	}
+	name := m.Path[i+len("{+") : len(m.Path)-1]
+	api, _, _ := strings.Cut(m.ID, ".")
+	known, _ := a.methods.API(api)
+	for _, other := range known.Methods {
+		_, verb, ok := strings.Cut(other.Path, "}:")
+		if ok && other.HTTPMethod == m.HTTPMethod && strings.HasSuffix(inPath[name], ":"+verb) {
+			return jobs.Errorf("params."+name, "is %s; that is how %s is called, which is another method", jobs.Quote(inPath[name]), other.ID)
 		}
 	}
 	return nil
@@ -205,13 +230,13 @@ func (b bodyCheck) value(t *discovery.Type, field bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = scalar(b.path(), t, v, false)
+	_, err = scalar(b.path, t, v, false) // of which the path takes long to write, deep down
 	return err
 }
 
 func (b bodyCheck) array(t *discovery.Type) error {
 	if b.PeekKind() != '[' {
-		return b.mistyped("an array")
+		return b.mistyped("an array", t.Elem)
 	}
 	if _, err := b.ReadToken(); err != nil {
 		return err
@@ -227,23 +252,23 @@ func (b bodyCheck) array(t *discovery.Type) error {
 
 func (b bodyCheck) object(s *discovery.Schema) error {
 	seen := map[string]bool{}
-	unknown := ""
+	var unknown *string // which may be empty
 	err := b.members(func(name string) *discovery.Type {
-		seen[name] = true
+		seen[name] = b.PeekKind() != 'n'
 		if f, ok := s.Field(name); ok {
 			return f.Type
 		}
 		if s.Extra == nil {
-			unknown = name
+			unknown = &name
 		}
 		return s.Extra
 	})
-	if unknown != "" {
+	if unknown != nil {
 		var names []string
 		for _, f := range s.Fields {
 			names = append(names, f.Name)
 		}
-		return jobs.Errorf(b.path(), "is no field of %s%s; accepted are %s", s.Name, didYouMean(unknown, names), enumerate(names))
+		return jobs.Errorf(b.path(), "is no field of %s%s; accepted are %s", s.Name, didYouMean(*unknown, names), enumerate(names))
 	}
 	if err != nil {
 		return err
@@ -260,7 +285,7 @@ func (b bodyCheck) object(s *discovery.Schema) error {
 // without a type.
 func (b bodyCheck) members(typeOf func(name string) *discovery.Type) error {
 	if b.PeekKind() != '{' {
-		return b.mistyped("an object")
+		return b.mistyped("an object", nil)
 	}
 	if _, err := b.ReadToken(); err != nil {
 		return err
@@ -282,19 +307,25 @@ func (b bodyCheck) members(typeOf func(name string) *discovery.Type) error {
 	return err
 }
 
-// mistyped says of the next value that it is of another kind.
-func (b bodyCheck) mistyped(wanted string) error {
+// mistyped says of the next value that it is of another kind. It is shown only where
+// it may have been meant for an item of an array: what stands in the place of an
+// object may be a letter.
+func (b bodyCheck) mistyped(wanted string, item *discovery.Type) error {
 	v, err := b.ReadValue()
 	if err != nil {
 		return err
 	}
-	return jobs.Errorf(b.path(), "is %s; %s is expected", shown(v), wanted)
+	is := kindOf(v)
+	if item != nil && item.Kind != discovery.Any && item.Elem == nil && item.Schema == nil && !hidden(item, b.path()) {
+		is = shown(v)
+	}
+	return jobs.Errorf(b.path(), "is %s; %s is expected", is, wanted)
 }
 
 // scalar checks a value that is neither an array nor an object, and gives it as
 // it stands in an address. There numbers and booleans may come as strings, for
 // templates make no others; in a body they may not.
-func scalar(path string, t *discovery.Type, v jsontext.Value, address bool) (string, error) {
+func scalar(path func() string, t *discovery.Type, v jsontext.Value, address bool) (string, error) {
 	text, isText := stringOf(v)
 	if !isText {
 		text = string(v)
@@ -302,12 +333,25 @@ func scalar(path string, t *discovery.Type, v jsontext.Value, address bool) (str
 	if fits(t, v.Kind(), text, address) {
 		return text, nil
 	}
-	hint := ""
+	is, hint := shown(v), ""
+	if !address && hidden(t, path()) {
+		is = kindOf(v)
+	}
 	if isText && t.Enum != nil {
 		hint = didYouMean(text, t.Enum)
 	}
-	return "", jobs.Errorf(path, "is %s%s; %s is expected", shown(v), hint, expected(t))
+	return "", jobs.Errorf(path(), "is %s%s; %s is expected", is, hint, expected(t))
 }
+
+// hidden tells whether a body's field may hold what is not for an error, which goes
+// into logs and results.
+func hidden(t *discovery.Type, path string) bool {
+	return t.Format == "byte" || secretName.MatchString(path)
+}
+
+// secretName is what fields with secrets are called; a path that was cut may end in
+// any name.
+var secretName = regexp.MustCompile(`(?i)(password|secret|token|key|credential|challenge|nonce)[a-z0-9]*(\[[0-9]+\])*$|…$`)
 
 // fits tells whether a value of that JSON kind, which reads so, is one of the type.
 func fits(t *discovery.Type, kind jsontext.Kind, text string, address bool) bool {
@@ -319,12 +363,17 @@ func fits(t *discovery.Type, kind jsontext.Kind, text string, address bool) bool
 	case t.Kind == discovery.Integer:
 		return number && isInteger(text, t)
 	case t.Kind == discovery.Number:
-		_, err := strconv.ParseFloat(text, 64)
-		return number && err == nil
+		return number && isNumber(text)
 	case strings.HasSuffix(t.Format, "int64"): // a string that is read from both forms
 		return (number || isText) && isInteger(text, t)
 	}
-	return isText && isForm(text, t)
+	return isText && isForm(text, t, address)
+}
+
+// isNumber tells whether a text is a number of JSON's, within what a double holds.
+func isNumber(text string) bool {
+	_, err := strconv.ParseFloat(text, 64) // which takes NaN and 0x1p4, too
+	return err == nil && numberForm.MatchString(text)
 }
 
 // isInteger tells whether a text is an integer within the type's bounds.
@@ -351,38 +400,45 @@ func within(n float64, t *discovery.Type) bool {
 }
 
 var (
+	numberForm    = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+	byteForm      = regexp.MustCompile(`^[A-Za-z0-9+/_-]*={0,2}$`)
+	timeForm      = regexp.MustCompile(`^[0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$`)
 	durationForm  = regexp.MustCompile(`^-?[0-9]+(\.[0-9]{1,9})?s$`)
 	fieldMaskForm = regexp.MustCompile(`^[A-Za-z0-9_.,*/()\s-]*$`)
 )
 
 // isForm tells whether a string has the type's form.
-func isForm(text string, t *discovery.Type) bool {
-	var err error
+func isForm(text string, t *discovery.Type, address bool) bool {
 	switch t.Format {
-	case "byte":
-		standard := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
-		_, err = base64.RawStdEncoding.DecodeString(standard)
+	case "byte": // of either alphabet
+		return byteForm.MatchString(text) && len(strings.TrimRight(text, "="))%4 != 1 && (!strings.HasSuffix(text, "=") || len(text)%4 == 0)
 	case "date":
-		_, err = time.Parse(time.DateOnly, text)
-	case "google-datetime":
-		_, err = time.Parse(time.RFC3339, text)
+		_, err := time.Parse(time.DateOnly, text)
+		return err == nil
 	case "date-time":
-		if _, err = time.Parse(time.RFC3339, text); err != nil { // Calendar has the zone in a field of its own
-			_, err = time.Parse("2006-01-02T15:04:05", text)
-		}
+		// Calendar has the zone in a field of its own.
+		return isTime(text) || !address && isTime(text+"Z")
+	case "google-datetime":
+		return isTime(text)
 	case "google-duration":
 		return durationForm.MatchString(text)
 	case "google-fieldmask":
 		return fieldMaskForm.MatchString(text)
 	}
-	if err != nil || t.Enum != nil && !slices.Contains(t.Enum, text) {
-		return false
+	if t.Enum != nil {
+		return slices.Contains(t.Enum, text)
 	}
 	if t.Pattern == "" {
 		return true
 	}
 	ok, err := regexp.MatchString("^(?:"+t.Pattern+")$", text)
 	return ok && err == nil
+}
+
+// isTime tells whether a text is a time as RFC 3339 has it. Parse takes other forms, too.
+func isTime(text string) bool {
+	_, err := time.Parse(time.RFC3339, text)
+	return err == nil && timeForm.MatchString(text)
 }
 
 // expected says in words what a type accepts.
@@ -437,15 +493,29 @@ func bounds(t *discovery.Type) string {
 // shown is a value in an error: its kind, and itself where it is short.
 func shown(v jsontext.Value) string {
 	switch v.Kind() {
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
+	case '{', '[':
+		return kindOf(v)
 	case '"':
 		text, _ := stringOf(v)
 		return "the string " + jobs.Quote(text)
 	}
 	return jobs.Quote(v)
+}
+
+func kindOf(v jsontext.Value) string {
+	switch v.Kind() {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case 'n':
+		return "null"
+	}
+	return "a boolean"
 }
 
 func stringOf(v jsontext.Value) (string, bool) {

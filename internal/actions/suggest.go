@@ -5,7 +5,7 @@ import "strings"
 // didYouMean is what to add to an error about an unknown name: the known one that
 // it was probably meant to be, or nothing.
 func didYouMean(name string, known []string) string {
-	best, least := "", 1+max(1, len(name)/3)
+	best, least := "", min(1+max(1, len(name)/3), max(1, len(name))) // something of it must be left
 	if len(name) > maxMeant {
 		return ""
 	}

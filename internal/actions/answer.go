@@ -39,7 +39,7 @@ var errNoJSON = errors.New("the answer is no JSON")
 // read reads an answer, and cuts it where it is too long for a result.
 func (s *sending) read(res *http.Response) (Answer, error) {
 	r := res.Body
-	head, err := io.ReadAll(io.LimitReader(r, maxAnswer+1))
+	head, err := io.ReadAll(io.LimitReader(r, maxAnswer+1)) // all that is ever held
 	if err != nil {
 		return Answer{}, err
 	}
@@ -52,7 +52,7 @@ func (s *sending) read(res *http.Response) (Answer, error) {
 	case len(head) <= maxAnswer:
 		return Answer{Response: value}, nil
 	}
-	response, err := beginning(io.MultiReader(bytes.NewReader(head), r))
+	response, err := beginning(head)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -65,21 +65,26 @@ func (s *sending) read(res *http.Response) (Answer, error) {
 }
 
 // beginning is as much of a JSON text as a result holds, with all closed that is
-// open then: still JSON.
-func beginning(r io.Reader) (jsontext.Value, error) {
+// open then: still JSON. head is its beginning, longer than that.
+func beginning(head []byte) (jsontext.Value, error) {
 	var b bytes.Buffer
-	in, out := jsontext.NewDecoder(r), jsontext.NewEncoder(&b)
+	in, out := jsontext.NewDecoder(bytes.NewReader(head)), jsontext.NewEncoder(&b)
 	for {
+		at := in.InputOffset()
 		token, err := in.ReadToken()
-		if err != nil {
+		// A token is never written longer than it was read. Then what is open must be
+		// closed, the token itself and a null for a name's value included.
+		most := out.OutputOffset() + in.InputOffset() - at + int64(out.StackDepth()) + endRoom
+		switch over := out.OutputOffset() > 0 && out.StackDepth() == 0; {
+		case over && errors.Is(err, io.EOF): // there were only blanks
+			return closed(&b, out)
+		case over:
+			return nil, errNoJSON
+		case errors.Is(err, io.ErrUnexpectedEOF), in.InputOffset() == int64(len(head)): // perhaps not all of the token
+			return closed(&b, out)
+		case err != nil:
 			return nil, errors.Join(errNoJSON, err)
-		}
-		length := 0
-		if token.Kind() == '"' {
-			length = len(token.String())
-		}
-		// With an escape each byte may take six; and what is open must be closed.
-		if room := maxAnswer - int(out.OutputOffset()) - 2*out.StackDepth(); 6*length+numberRoom > room {
+		case most > maxAnswer:
 			return closed(&b, out)
 		}
 		if err := out.WriteToken(token); err != nil {
@@ -88,12 +93,13 @@ func beginning(r io.Reader) (jsontext.Value, error) {
 	}
 }
 
-// numberRoom is what any token but a string fits into, with what is around it.
-const numberRoom = 64
+const endRoom = int64(len("}:null"))
 
 // closed ends a JSON text where it is: a name gets null for its value.
 func closed(b *bytes.Buffer, out *jsontext.Encoder) (jsontext.Value, error) {
-	if open, length := out.StackIndex(out.StackDepth()); open == '{' && length%2 == 1 {
+	open, length := out.StackIndex(out.StackDepth())
+	nothing := out.OutputOffset() == 0
+	if nothing || open == '{' && length%2 == 1 {
 		if err := out.WriteToken(jsontext.Null); err != nil {
 			return nil, err
 		}
@@ -122,8 +128,8 @@ func (c *Call) checkPages() error {
 	}
 	switch fields := c.query.Get("fields"); {
 	case itemsOf(c.method) == "":
-		return jobs.Errorf("pages", "is given, but %s has no pages", c.method.ID)
-	case fields != "" && fields != "*" && !strings.Contains(fields, nextPageToken):
+		return jobs.Errorf("pages", "is given, but %s has no pages, or none that could be joined", c.method.ID)
+	case fields != "" && !slices.ContainsFunc(outermost(fields), func(name string) bool { return name == "*" || name == nextPageToken }):
 		return jobs.Errorf("params.fields", "is %s; with pages it must ask for %s, too", jobs.Quote(fields), nextPageToken)
 	}
 	return nil
@@ -140,8 +146,11 @@ func itemsOf(m *discovery.Method) string {
 	resource := words[max(0, len(words)-2)]
 	var arrays []string
 	for _, f := range m.Response.Fields {
-		if f.Type.Kind == discovery.Array {
+		switch {
+		case f.Type.Kind == discovery.Array:
 			arrays = append(arrays, f.Name)
+		case f.Name == "items": // a map, whose values would have to be joined
+			return ""
 		}
 	}
 	for _, name := range []string{"items", resource} {
@@ -179,7 +188,9 @@ func takes(s *discovery.Schema, field string) bool {
 // does not fit into a result is left for another job: the page token that is in
 // the answer leads there.
 func (s *sending) pages(ctx context.Context) (Answer, error) {
-	query, all := maps.Clone(s.query), list{items: itemsOf(s.method)}
+	query, all := maps.Clone(s.query), newList(s.method)
+	next, _ := stringOf(member(s.job.Body, pageToken))
+	next = cmp.Or(next, query.Get(pageToken))
 	for range s.job.Pages.Max {
 		res, err := s.send(ctx, query)
 		if err != nil {
@@ -198,8 +209,8 @@ func (s *sending) pages(ctx context.Context) (Answer, error) {
 		if err := all.add(page.Response); err != nil {
 			return Answer{}, err
 		}
-		next, _ := stringOf(all.last[nextPageToken])
-		if next == "" {
+		last := next
+		if next, _ = stringOf(all.last[nextPageToken]); next == "" || next == last { // the same again leads nowhere
 			break
 		}
 		if err := s.turn(query, next); err != nil {
@@ -211,25 +222,53 @@ func (s *sending) pages(ctx context.Context) (Answer, error) {
 
 // list is several pages of one list.
 type list struct {
-	items  string // the field that they are in
-	joined []jsontext.Value
+	items string // the field that they are in
+	// arrays are those of all pages, by their fields: the items one after the
+	// other, and of the others, such as the prefixes of objects' names, each item once.
+	arrays map[string][]jsontext.Value
+	seen   map[string]bool // the others' items, behind the names of their fields
 	last   map[string]jsontext.Value
 	size   int
 }
 
+func newList(m *discovery.Method) *list {
+	l := &list{items: itemsOf(m), arrays: map[string][]jsontext.Value{}, seen: map[string]bool{}}
+	for _, f := range m.Response.Fields {
+		if f.Type.Kind == discovery.Array {
+			l.arrays[f.Name] = nil
+		}
+	}
+	return l
+}
+
 func (l *list) add(page jsontext.Value) error {
 	l.last, l.size = nil, l.size+len(page)
-	var items []jsontext.Value
-	if json.Unmarshal(page, &l.last) != nil || l.last[l.items] != nil && json.Unmarshal(l.last[l.items], &items) != nil {
+	if json.Unmarshal(page, &l.last) != nil {
 		return errNoJSON
 	}
-	l.joined = append(l.joined, items...)
+	for field := range l.arrays {
+		var items []jsontext.Value
+		if l.last[field] != nil && json.Unmarshal(l.last[field], &items) != nil {
+			return errNoJSON
+		}
+		if field != l.items {
+			items = slices.DeleteFunc(items, func(item jsontext.Value) bool {
+				key := field + string(item)
+				known := l.seen[key]
+				l.seen[key] = true
+				return known
+			})
+		}
+		l.arrays[field] = append(l.arrays[field], items...)
+	}
 	return nil
 }
 
 func (l *list) answer() (Answer, error) {
-	if l.joined != nil {
-		l.last[l.items] = marshal(l.joined)
+	for field, joined := range l.arrays {
+		if joined != nil {
+			l.last[field] = marshal(joined)
+		}
 	}
 	return Answer{Response: marshal(l.last)}, nil
 }
@@ -241,13 +280,13 @@ func (s *sending) turn(query url.Values, token string) error {
 		query.Set(pageToken, token)
 		return nil
 	}
-	members := map[string]any{}
+	members := map[string]jsontext.Value{} // with numbers as they are written
 	if s.job.Body != nil {
 		if err := json.Unmarshal(s.job.Body, &members); err != nil {
 			return err
 		}
 	}
-	members[pageToken] = token
+	members[pageToken] = marshal(token)
 	page := *s.Call // another delivery may not find this one's token in it
 	page.body = encode(marshal(members))
 	s.Call = &page
@@ -279,11 +318,30 @@ func (s *sending) download(ctx context.Context) (Answer, error) {
 	}
 	defer res.Body.Close()
 	contentType := cmp.Or(res.Header.Get("Content-Type"), "application/octet-stream")
+	body := &brokenReader{Reader: res.Body}
 	object, err := s.storage.Objects.Insert(bucket, &storage.Object{Name: name, ContentType: contentType}).
-		Media(res.Body, googleapi.ContentType(contentType), googleapi.ChunkSize(downloadChunk)).
+		Media(body, googleapi.ContentType(contentType), googleapi.ChunkSize(downloadChunk)).
 		Context(ctx).Do()
-	if err != nil {
+	switch {
+	case body.err != nil:
+		return Answer{}, body.err
+	case err != nil:
 		return Answer{}, &objectError{"output", err}
 	}
 	return Answer{Response: marshal(stored{s.job.Output, object.Size, contentType, object.Crc32c, object.Generation})}, nil
+}
+
+// brokenReader keeps the error that a download broke off with: then it is not Cloud
+// Storage that failed.
+type brokenReader struct {
+	io.Reader
+	err error
+}
+
+func (r *brokenReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
 }

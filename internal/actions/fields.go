@@ -17,7 +17,7 @@ func checkFields(m *discovery.Method, text string) error {
 	}
 	f := fieldsCheck{text}
 	err := f.list(&discovery.Type{Kind: discovery.Object, Schema: m.Response}, 0)
-	if err == nil && f.rest != "" {
+	if err == nil && strings.TrimLeft(f.rest, " ") != "" {
 		err = jobs.Errorf("params.fields", "is %s; %s is not expected there", jobs.Quote(text), jobs.Quote(f.rest))
 	}
 	return err
@@ -69,9 +69,29 @@ func (f *fieldsCheck) item(t *discovery.Type, depth int) error {
 	return nil
 }
 
+// outermost are the names in a list of fields that stand below no other.
+func outermost(text string) []string {
+	var names []string
+	depth, from := 0, 0
+	for i, r := range text + "," {
+		switch {
+		case r == '(':
+			depth++
+		case r == ')':
+			depth--
+		case r == ',' && depth == 0:
+			names = append(names, strings.TrimSpace(text[from:i]))
+			from = i + 1
+		}
+	}
+	return names
+}
+
 func (f *fieldsCheck) skip(token string) bool {
-	rest, ok := strings.CutPrefix(f.rest, token)
-	f.rest = rest
+	rest, ok := strings.CutPrefix(strings.TrimLeft(f.rest, " "), token)
+	if ok {
+		f.rest = rest
+	}
 	return ok
 }
 

@@ -6,16 +6,21 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
 	"cloud.google.com/go/auth"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/onbehalf-dev/onbehalf/functions"
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
@@ -75,14 +80,31 @@ func TestWrongJobsForManyMethodsMakeNoCall(t *testing.T) {
 	t.Logf("%d methods of %d APIs; wrong jobs of each kind: %v", len(methods), len(apis), tried)
 }
 
-// The page that people come by first says what can be called.
+// The page that people come by first says what can be called, and how much that is.
 func TestReadmeListsEveryAPI(t *testing.T) {
+	nobody := &http.Client{}
+	a, err := actions.New(t.Context(), actions.Config{HTTP: nobody, Own: nobody})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, want := a.List(), map[string]int{}
+	for _, m := range all {
+		name, _, _ := strings.Cut(m.ID, ".")
+		want[name]++
+	}
+	got, row := map[string]int{}, regexp.MustCompile(`(?m)^\| ((?:`+"`[A-Za-z]+\\.` ?"+`)+)\|[^|]+\| ([0-9 ·]+) \|$`)
 	readme := read(t, "README.md")
-	table := discovery.New()
-	for _, name := range table.Names() {
-		if !strings.Contains(readme, "`"+name+".`") {
-			t.Errorf("README.md: says nothing of the methods that begin with %s", name)
+	for _, m := range row.FindAllStringSubmatch(readme, -1) {
+		counts := strings.Split(m[2], " · ")
+		for i, name := range strings.Fields(m[1]) {
+			got[strings.Trim(name, "`.")], _ = strconv.Atoi(counts[min(i, len(counts)-1)])
 		}
+	}
+	if d := gocmp.Diff(want, got); d != "" {
+		t.Errorf("README.md: the table of APIs (-what there is +what it says):\n%s", d)
+	}
+	if total := fmt.Sprintf("%d,%03d methods", len(all)/1000, len(all)%1000); !strings.Contains(readme, total) {
+		t.Errorf("README.md: does not say that there are %s", total)
 	}
 }
 

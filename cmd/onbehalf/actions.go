@@ -124,7 +124,7 @@ func describe(w io.Writer, d *actions.Description) error {
 	if d.Takes != "" {
 		fmt.Fprintf(w, "\n%s\n  %s", d.Takes, strings.Join(d.Accepts, ", "))
 		if d.MaxSize > 0 {
-			fmt.Fprintf(w, " of at most %d MiB", d.MaxSize>>20)
+			fmt.Fprintf(w, " of at most %s", size(d.MaxSize))
 		}
 		fmt.Fprintln(w)
 	}
@@ -154,6 +154,17 @@ func describe(w io.Writer, d *actions.Description) error {
 	}
 	fmt.Fprintf(w, "\nexample\n  %s\n", example.String())
 	return nil
+}
+
+// size writes a number of bytes in the unit that fits.
+func size(n int64) string {
+	for _, unit := range []string{"bytes", "KiB", "MiB", "GiB"} {
+		if n < 1<<10 {
+			return fmt.Sprintf("%d %s", n, unit)
+		}
+		n >>= 10
+	}
+	return fmt.Sprintf("%d TiB", n)
 }
 
 func inputs(w io.Writer, title string, all []actions.Input) {

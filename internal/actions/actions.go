@@ -129,6 +129,8 @@ func (a *Actions) find(id string) (*discovery.Method, error) {
 		return nil, jobs.Errorf("action", "is %s, which is no method that is known here%s; onbehalf actions lists them", jobs.Quote(id), a.meant(id))
 	case anyMatches(secretAnswers, id):
 		return nil, jobs.Errorf("action", "is %s, which answers with a secret; results are published, and no place for one", id)
+	case anyMatches(ownScopes, id):
+		return nil, jobs.Errorf("action", "is %s, which needs the scopes that the script itself uses; they are not known here", id)
 	case len(m.Scopes) == 0:
 		return nil, jobs.Errorf("action", "is %s, for which Google's Discovery document names no scope; it cannot be called with a delegated token", id)
 	}

@@ -164,3 +164,22 @@ func TestErrors(t *testing.T) {
 		}
 	}
 }
+
+// What means something in an address means nothing in a parameter, in none of them.
+func TestParametersStayInTheirPlace(t *testing.T) {
+	g := &google{status: 200, body: "{}"}
+	if _, err := do(t, newActions(t, g), `{"user":"ada@example.com","action":"directory.orgunits.get","params":{"customerId":"a/b?c","orgUnitPath":"x/y?z=1#w"}}`); err != nil {
+		t.Fatal(err)
+	}
+	if want := "/admin/directory/v1/customer/a%2Fb%3Fc/orgunits/x/y%3Fz=1%23w?alt=json&prettyPrint=false"; g.request.URL.RequestURI() != want {
+		t.Errorf("asks %s; want %s", g.request.URL.RequestURI(), want)
+	}
+}
+
+// Who runs a script must have the scopes of the script, which nobody here knows.
+func TestMethodsThatNeedUnknownScopes(t *testing.T) {
+	_, err := do(t, newActions(t, &google{}), `{"user":"ada@example.com","action":"script.scripts.run","params":{"scriptId":"s"},"body":{"function":"f"}}`)
+	if err == nil || !strings.Contains(err.Error(), "action: is script.scripts.run, which needs the scopes that the script itself uses") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -116,27 +116,29 @@ func paramValues(p *discovery.Param, value jsontext.Value) ([]string, error) {
 	return texts, nil
 }
 
+// userID is the parameter that says whose data a method is on.
+const userID = "userId"
+
 // fillUserID sees to it that a method's own user is the job's.
 func fillUserID(m *discovery.Method, job jobs.Job, inPath map[string]string, query url.Values) error {
-	const name = "userId"
-	p, ok := m.Param(name)
+	p, ok := m.Param(userID)
 	if !ok || anyMatches(othersUserID, m.ID) {
 		return nil
 	}
-	userID := inPath[name]
+	given := inPath[userID]
 	if p.In == "query" {
-		userID = query.Get(name)
+		given = query.Get(userID)
 	}
 	if job.As == jobs.AsServiceAccount {
 		return jobs.Errorf("as", "is %s; %s is a method on a user's own data: give user instead", jobs.AsServiceAccount, m.ID)
 	}
-	if userID != "" && userID != "me" && !strings.EqualFold(userID, job.User) {
-		return jobs.Errorf("params.userId", "is %s; accepted are me and the job's own user, %s", jobs.Quote(userID), job.User)
+	if given != "" && given != "me" && !strings.EqualFold(given, job.User) {
+		return jobs.Errorf("params.userId", "is %s; accepted are me and the job's own user, %s", jobs.Quote(given), job.User)
 	}
 	if p.In == "path" {
-		inPath[name] = "me"
+		inPath[userID] = "me"
 	} else {
-		query.Set(name, "me")
+		query.Set(userID, "me")
 	}
 	return nil
 }
@@ -149,11 +151,8 @@ func checkPath(m *discovery.Method, inPath map[string]string) error {
 			return jobs.Errorf("params."+name, "is %s; it may not hold control characters", jobs.Quote(value))
 		}
 		segments := []string{value}
-		if inParts(m, name) { // slashes stay
+		if strings.Contains(m.Path, "{+"+name+"}") { // slashes stay
 			segments = strings.Split(value, "/")
-		} else if strings.Contains(value, "/") && slices.ContainsFunc(m.Params, func(p discovery.Param) bool { return inParts(m, p.Name) && strings.ContainsAny(inPath[p.Name], "?#") }) {
-			// net/url takes an address with these for one that is not encoded yet.
-			return jobs.Errorf("params."+name, "is %s; it may not hold a slash where another parameter holds ? or #", jobs.Quote(value))
 		}
 		for _, segment := range segments {
 			if segment == "" || segment == "." || segment == ".." {
@@ -163,9 +162,6 @@ func checkPath(m *discovery.Method, inPath map[string]string) error {
 	}
 	return nil
 }
-
-// inParts tells whether a parameter stands in the path in several parts: {+name}.
-func inParts(m *discovery.Method, name string) bool { return strings.Contains(m.Path, "{+"+name+"}") }
 
 // checkVerb refuses a name that ends as the address of another method does, such as
 // x:cancel: the call that is made would not be the one that was allowed.
@@ -274,7 +270,7 @@ func (b bodyCheck) object(s *discovery.Schema) error {
 		return err
 	}
 	for _, f := range s.Fields {
-		if slices.Contains(f.RequiredBy, b.method) && !seen[f.Name] {
+		if !seen[f.Name] && needs(b.method, f) {
 			return jobs.Errorf(b.path()+"."+f.Name, "is missing; %s needs it: %s", b.method, expected(f.Type))
 		}
 	}

@@ -82,30 +82,46 @@ func (a *Actions) Describe(id string) (*Description, error) {
 		Output: m.Download, Pages: itemsOf(m) != "", Units: unitsOf(id), Class: classOf(m), Lookup: lookupOf(id),
 		Scopes: scopeChoices(m), Example: c.example(),
 	}
-	for _, p := range m.Params {
-		in := Input{p.Name, expected(p.Type), p.Required && p.Name != "userId", p.Summary}
-		if p.Repeated {
-			in.Accepts = "an array, each of its items " + in.Accepts
-		}
-		d.Params = append(d.Params, in)
-	}
-	if m.Request != nil {
-		for _, f := range m.Request.Fields {
-			if !f.ReadOnly && f.Name != mediaFields[id] {
-				d.Body = append(d.Body, Input{f.Name, expected(f.Type), slices.Contains(f.RequiredBy, id) && !c.takesLetter(), f.Summary})
-			}
-		}
-	}
+	d.Params, d.Body = paramInputs(m), c.bodyInputs()
 	switch {
 	case c.takesLetter():
-		d.Takes = "message"
-	case m.Upload != nil, mediaFields[id] != "":
-		d.Takes = "media"
-	}
-	if m.Upload != nil {
-		d.Accepts, d.MaxSize = m.Upload.Accept, m.Upload.MaxSize
+		d.Takes, d.Accepts, d.MaxSize = "message", m.Upload.Accept, m.Upload.MaxSize
+	case m.Upload != nil:
+		d.Takes, d.Accepts, d.MaxSize = "media", m.Upload.Accept, m.Upload.MaxSize
+	case mediaFields[id] != "":
+		d.Takes, d.Accepts, d.MaxSize = "media", []string{"*/*"}, maxField
 	}
 	return d, nil
+}
+
+func paramInputs(m *discovery.Method) []Input {
+	var all []Input
+	for _, p := range m.Params {
+		in := Input{p.Name, expected(p.Type), p.Required, p.Summary}
+		switch {
+		case p.Name == userID && !anyMatches(othersUserID, m.ID):
+			in.Accepts, in.Required = "me, or the job's own user", false
+		case p.Repeated:
+			in.Accepts = "an array, each of its items " + in.Accepts
+		}
+		all = append(all, in)
+	}
+	return all
+}
+
+func (c *Call) bodyInputs() []Input {
+	m := c.method
+	if m.Request == nil {
+		return nil
+	}
+	var all []Input
+	for _, f := range m.Request.Fields {
+		letter := c.takesLetter() && (f.Name == "raw" || f.Name == "payload") // which come in message
+		if settable(m.Request, f) && f.Name != mediaFields[m.ID] && !letter {
+			all = append(all, Input{f.Name, expected(f.Type), needs(m.ID, f), f.Summary})
+		}
+	}
+	return all
 }
 
 // scopeChoices are the scopes that the method's jobs may need.
@@ -136,7 +152,7 @@ func (c *Call) example() jsontext.Value {
 	}
 	params := map[string]any{}
 	for _, p := range m.Params {
-		if p.Required && (p.Name != "userId" || anyMatches(othersUserID, m.ID)) {
+		if p.Required && (p.Name != userID || anyMatches(othersUserID, m.ID)) {
 			params[p.Name] = sample(p.Name, p.Type)
 			if p.Repeated {
 				params[p.Name] = []any{params[p.Name]}
@@ -188,7 +204,7 @@ func (c *Call) exampleBody() map[string]any {
 func (c *Call) required(s *discovery.Schema) map[string]any {
 	object := map[string]any{}
 	for _, f := range s.Fields {
-		if !slices.Contains(f.RequiredBy, c.method.ID) {
+		if !needs(c.method.ID, f) {
 			continue
 		}
 		switch t := f.Type; {

@@ -71,7 +71,7 @@ func TestDescribe(t *testing.T) {
 	}
 	want := &actions.Description{
 		ID: "gmail.users.messages.insert", Address: "POST https://gmail.googleapis.com/gmail/v1/users/{userId}/messages",
-		Params: []actions.Input{{Name: "userId", Accepts: "a string"}, {Name: "deleted", Accepts: "true or false"}, {Name: "internalDateSource", Accepts: "one of receivedTime, dateHeader"}},
+		Params: []actions.Input{{Name: "userId", Accepts: "me, or the job's own user"}, {Name: "deleted", Accepts: "true or false"}, {Name: "internalDateSource", Accepts: "one of receivedTime, dateHeader"}},
 		Takes:  "message", Accepts: []string{"message/*"}, MaxSize: 150 << 20, Scopes: []actions.ScopeChoice{{Scopes: []string{auth + "gmail.insert"}}},
 		Units: 25, Class: actions.Once, Lookup: actions.ByMessageID,
 		Example: []byte(`{"user":"ada@example.com","action":"gmail.users.messages.insert","message":{"compose":{"to":["grace@example.com"],"subject":"Hello","text":"Hello, Grace!"}}}`),

@@ -83,3 +83,6 @@ func Accepts(m *discovery.Method, scopes []string) bool {
 // Distance is that of two names, and DidYouMean what a suggestion says.
 func Distance(a, b string) int                      { return distance(a, b) }
 func DidYouMean(name string, known []string) string { return didYouMean(name, known) }
+
+// Needs tells whether a body of the method must have the field.
+func Needs(id string, f discovery.Field) bool { return needs(id, f) }

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
@@ -246,7 +247,7 @@ func marshalled(tb testing.TB, v any) []byte {
 func isObject(method string, s *discovery.Schema, value any) bool {
 	members, ok := value.(map[string]any)
 	for _, f := range s.Fields {
-		ok = ok && (!slices.Contains(f.RequiredBy, method) || members[f.Name] != nil)
+		ok = ok && (!actions.Needs(method, f) || members[f.Name] != nil)
 	}
 	for name, member := range members {
 		typ := s.Extra

@@ -261,7 +261,7 @@ var scopeRows = []scopeRow{
 	{"sheets.spreadsheets.create", []string{"drive.file"}, nil, ""},
 	{"slides.presentations.create", []string{"drive.file"}, nil, ""},
 	// The content of files is not metadata.
-	{"drive.files.update", []string{"drive"}, uploads, "media is given"},
+	{"drive.files.update", []string{"drive"}, beyondMetadata, "media is given, or it moves or trashes the file"},
 	{"drive.files.get", []string{"drive.readonly"}, downloads, "output is given"},
 	{"drive.revisions.get", []string{"drive.readonly"}, downloads, "output is given"},
 
@@ -316,9 +316,15 @@ func headersOnly(_ jobs.Job, q url.Values) bool {
 	return slices.Contains([]string{"metadata", "minimal"}, q.Get("format"))
 }
 func searches(_ jobs.Job, q url.Values) bool    { return q.Get("q") != "" }
-func uploads(job jobs.Job, _ url.Values) bool   { return job.Media != nil }
 func downloads(job jobs.Job, _ url.Values) bool { return job.Output != "" }
 func asItself(job jobs.Job, _ url.Values) bool  { return job.As == jobs.AsServiceAccount }
+
+// drive.metadata neither shows nor changes content, and cannot move, share or trash
+// files (https://developers.google.com/workspace/drive/api/guides/api-specific-auth).
+func beyondMetadata(job jobs.Job, q url.Values) bool {
+	return job.Media != nil || q.Has("addParents") || q.Has("removeParents") || names(job.Body, "trashed")
+}
+
 func namesFiles(job jobs.Job, _ url.Values) bool {
 	return names(job.Body, "parents") || names(job.Body, "shortcutDetails")
 }
@@ -459,6 +465,33 @@ var secretAnswers = []string{
 	"sql.sslCerts.insert",
 	"storage.projects.hmacKeys.create",
 }
+
+// neededFields are the methods for which it is true what Discovery marks as required
+// in their bodies. Elsewhere it marks more than Google asks for (a new label needs a
+// name alone, not its two visibilities), and to refuse what Google takes is worse than
+// to be refused by Google.
+var neededFields = []string{
+	"calendar.acl.insert", "calendar.calendarList.insert", "calendar.calendars.insert", "calendar.events.*",
+	"directory.chromeosdevices.*", "directory.groups.insert", "directory.mobiledevices.action", "directory.orgunits.insert",
+	"directory.users.insert", "directory.users.makeAdmin", "directory.users.photos.update",
+	"drive.permissions.create",
+	"licensing.licenseAssignments.insert",
+}
+
+// needs tells whether a body of the method must have the field.
+func needs(id string, f discovery.Field) bool {
+	return slices.Contains(f.RequiredBy, id) && anyMatches(neededFields, id)
+}
+
+// settable tells whether a request may set the field. Two that Drive's document marks
+// as set by Google are whom a permission is for.
+func settable(s *discovery.Schema, f discovery.Field) bool {
+	return !f.ReadOnly || s.Name == "Permission" && (f.Name == "emailAddress" || f.Name == "domain")
+}
+
+// ownScopes are the methods that need scopes of somebody else's choice: a script
+// runs with those that it uses itself, whatever Discovery lists.
+var ownScopes = []string{"script.scripts.run"}
 
 // mediaFields are the fields of request bodies that take media in base64, of
 // methods without an upload address.

@@ -97,6 +97,8 @@ func TestScopesByJob(t *testing.T) {
 		{`"drive.files.list","params":{"spaces":"appDataFolder"}`, "drive.appdata"},
 		{`"drive.files.generateIds","params":{"space":"appDataFolder"}`, "drive.appdata"},
 		{`"drive.files.update","params":{"fileId":"f"},"body":{"name":"a"}`, "drive.metadata"},
+		{`"drive.files.update","params":{"fileId":"f","addParents":"g"}`, "drive"},
+		{`"drive.files.update","params":{"fileId":"f"},"body":{"trashed":true}`, "drive"},
 		{`"drive.files.update","params":{"fileId":"f"},"media":{"data":"YQ==","contentType":"text/plain"}`, "drive"},
 		{`"drive.files.get","params":{"fileId":"f"}`, "drive.metadata.readonly"},
 		{`"drive.files.get","params":{"fileId":"f"},"output":"gs://bucket/o"`, "drive.readonly"},

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 
 	"google.golang.org/api/googleapi"
@@ -100,6 +101,9 @@ func (s *sending) request(ctx context.Context, template string, query, more url.
 	}
 	req.URL.Path = "/" + template
 	googleapi.Expand(req.URL, s.path)
+	// Of {+x} the library leaves these as they are. net/url would then take the whole
+	// path for one that is not encoded, and encode it in its own way.
+	req.URL.RawPath = strings.NewReplacer("?", "%3F", "#", "%23").Replace(req.URL.RawPath)
 	all := maps.Clone(query)
 	all.Set("prettyPrint", "false")
 	maps.Copy(all, more)

@@ -85,7 +85,7 @@ func knowStatus(a answer) knowledge {
 	case a.stage == jobs.StageCall && a.status == http.StatusForbidden:
 		return knowledge{jobs.FaultUser, Done, "Google refused the call for {user}, for a reason that is not known here.", "See whether {user} is suspended, and whether the service is on for this account."}
 	case a.stage == jobs.StageCall:
-		return knowledge{jobs.FaultJob, Done, "Google refused the call, for a reason that is not known here.", "Hold the job against the method's reference."}
+		return knowledge{jobs.FaultJob, Done, "Google refused the call, for a reason that is not known here.", "Hold the job against the method's reference, or what onbehalf actions says of it."}
 	}
 	return knowledge{jobs.FaultOperator, Done, "Google gave no token for {user}, for a reason that is not known here.", "See the code and reason in Google's reference."}
 }
@@ -179,8 +179,8 @@ var (
 var callRows = []row{
 	{"", "mail service not enabled", knowledge{jobs.FaultUser, Done, "{user} has no Gmail: it is off, without a licence, or the mailbox is not made yet.", "The Workspace administrator gives the account a licence and switches Gmail on."}},
 	{"", "precondition check failed", knowledge{jobs.FaultUser, Done, "{user} has no Gmail mailbox.", "The Workspace administrator gives the account a licence and switches Gmail on."}},
-	{"failedPrecondition", "", knowledge{jobs.FaultJob, Done, "Google cannot do this in the present state.", "Hold the job against the method's reference."}},
-	{"FAILED_PRECONDITION", "", knowledge{jobs.FaultJob, Done, "Google cannot do this in the present state.", "Hold the job against the method's reference."}},
+	{"failedPrecondition", "", knowledge{jobs.FaultJob, Done, "Google cannot do this in the present state.", "Hold the job against the method's reference, or what onbehalf actions says of it."}},
+	{"FAILED_PRECONDITION", "", knowledge{jobs.FaultJob, Done, "Google cannot do this in the present state.", "Hold the job against the method's reference, or what onbehalf actions says of it."}},
 	{"authError", "active session is invalid", knowledge{jobs.FaultUser, Done, "The service is off for {user}, has no licence, or the account was just made.", "The Workspace administrator switches the service on; a new account has to wait a few minutes."}},
 	{"authError", "", expired},
 	{"UNAUTHENTICATED", "", expired},
@@ -207,9 +207,10 @@ var callRows = []row{
 	{"RESOURCE_EXHAUSTED", "", quota},
 	{"notFound", "", knowledge{jobs.FaultJob, Done, "What the job names is not there.", "Correct the ids in the job."}},
 	{"NOT_FOUND", "", knowledge{jobs.FaultJob, Done, "What the job names is not there.", "Correct the ids in the job."}},
-	{"invalidArgument", "", knowledge{jobs.FaultJob, Done, "Google does not accept a value in the job.", "Hold the job against the method's reference."}},
-	{"INVALID_ARGUMENT", "", knowledge{jobs.FaultJob, Done, "Google does not accept a value in the job.", "Hold the job against the method's reference."}},
-	{"badRequest", "", knowledge{jobs.FaultJob, Done, "Google does not accept the request.", "Hold the job against the method's reference."}},
+	{"invalidArgument", "", knowledge{jobs.FaultJob, Done, "Google does not accept a value in the job.", "Hold the job against the method's reference, or what onbehalf actions says of it."}},
+	{"INVALID_ARGUMENT", "", knowledge{jobs.FaultJob, Done, "Google does not accept a value in the job.", "Hold the job against the method's reference, or what onbehalf actions says of it."}},
+	{"UNIMPLEMENTED", "", knowledge{jobs.FaultJob, Done, "This method is not there.", "In a sandbox, see docs/sandbox.md for what it does; at Google, the method's reference."}},
+	{"badRequest", "", knowledge{jobs.FaultJob, Done, "Google does not accept the request.", "Hold the job against the method's reference, or what onbehalf actions says of it."}},
 }
 
 // names are what the messages are filled in with.

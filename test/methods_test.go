@@ -35,7 +35,7 @@ import (
 func methodJobs(t *testing.T) []map[string]any {
 	t.Helper()
 	var all []map[string]any
-	for line := range strings.Lines(read(t, "test/testdata/methods.jsonl")) {
+	for line := range strings.Lines(read(t, "internal/actions/examples/runnable.jsonl")) {
 		var job map[string]any
 		if err := json.Unmarshal([]byte(line), &job); err != nil {
 			t.Fatalf("%s: %v", line, err)

@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 
 // The command as a user has it: what it prints, and how it exits.
 func TestScripts(t *testing.T) {
-	methods, err := filepath.Abs("../../test/testdata/methods.jsonl")
+	methods, err := filepath.Abs("../../internal/actions/examples/runnable.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,13 +91,14 @@ func (a *Actions) Prepare(ctx context.Context, job jobs.Job) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Call{Actions: a, Class: classOf(m), job: job, method: m}
+	c := &Call{Actions: a, job: job, method: m}
 	if root, err := url.Parse(m.Root); err == nil { // discovery's tests parse them all
 		c.Service = root.Host
 	}
 	if c.path, c.query, err = checkParams(m, job); err != nil {
 		return nil, err
 	}
+	c.Class = classOf(m, job, c.query)
 	if err := a.checkVerb(m, c.path); err != nil {
 		return nil, err
 	}
@@ -139,10 +140,16 @@ func (a *Actions) find(id string) (*discovery.Method, error) {
 
 // meant is the method that an unknown id was probably meant to be.
 func (a *Actions) meant(id string) string {
-	name, _, _ := strings.Cut(id, ".")
-	api, ok := a.methods.API(name)
+	first, rest, _ := strings.Cut(id, ".")
+	if _, ok := a.methods.Method(rest); ok { // admin.directory.users.list
+		return didYouMean(rest, []string{rest})
+	}
+	api, ok := a.methods.API(first)
 	if !ok {
-		return didYouMean(name, a.methods.Names())
+		names := a.methods.Names()
+		if api, ok = a.methods.API(nearest(first, names)); !ok {
+			return ""
+		}
 	}
 	var ids []string
 	for _, m := range api.Methods {

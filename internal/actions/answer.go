@@ -193,7 +193,10 @@ func (s *sending) pages(ctx context.Context) (Answer, error) {
 	next = cmp.Or(next, query.Get(pageToken))
 	for range s.job.Pages.Max {
 		res, err := s.send(ctx, query)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil && all.last != nil: // time is up, not the pages that are there
+			return all.answer()
+		case err != nil:
 			return Answer{}, err
 		}
 		page, err := s.read(res)

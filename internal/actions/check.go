@@ -125,14 +125,14 @@ func fillUserID(m *discovery.Method, job jobs.Job, inPath map[string]string, que
 	if !ok || anyMatches(othersUserID, m.ID) {
 		return nil
 	}
-	given := inPath[userID]
+	given, there := inPath[userID]
 	if p.In == "query" {
-		given = query.Get(userID)
+		given, there = query.Get(userID), query.Has(userID)
 	}
 	if job.As == jobs.AsServiceAccount {
 		return jobs.Errorf("as", "is %s; %s is a method on a user's own data: give user instead", jobs.AsServiceAccount, m.ID)
 	}
-	if given != "" && given != "me" && !strings.EqualFold(given, job.User) {
+	if there && given != "me" && !strings.EqualFold(given, job.User) {
 		return jobs.Errorf("params.userId", "is %s; accepted are me and the job's own user, %s", jobs.Quote(given), job.User)
 	}
 	if p.In == "path" {
@@ -480,11 +480,16 @@ func bounds(t *discovery.Type) string {
 		return " from " + t.Min + " up"
 	case t.Max != "":
 		return " up to " + t.Max
-	case strings.HasPrefix(t.Format, "u"):
+	case t.Format == "uint32":
+		return " from 0 to 4294967295"
+	case t.Format == "uint64":
 		return " from 0 up"
 	}
 	return ""
 }
+
+// maxNumber is the longest number that an error shows.
+const maxNumber = 40
 
 // shown is a value in an error: its kind, and itself where it is short.
 func shown(v jsontext.Value) string {
@@ -494,8 +499,13 @@ func shown(v jsontext.Value) string {
 	case '"':
 		text, _ := stringOf(v)
 		return "the string " + jobs.Quote(text)
+	case '0':
+		if len(v) > maxNumber {
+			return "a number of " + strconv.Itoa(len(v)) + " digits"
+		}
+		return "the number " + string(v)
 	}
-	return jobs.Quote(v)
+	return string(v) // true, false, null
 }
 
 func kindOf(v jsontext.Value) string {

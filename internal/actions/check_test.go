@@ -49,9 +49,9 @@ func refusal(t testing.TB, a *actions.Actions, job string) string {
 // is told.
 var wrong = []struct{ action, with, says string }{
 	{"gmail.users.messages.list", `"params":{"labelIDs":["INBOX"]}`, `params.labelIDs: is no parameter of gmail.users.messages.list (did you mean labelIds?); accepted are fields, userId, `},
-	{"gmail.users.messages.list", `"params":{"maxResults":"many"}`, `params.maxResults: is the string "many"; an integer from 0 up is expected`},
+	{"gmail.users.messages.list", `"params":{"maxResults":"many"}`, `params.maxResults: is the string "many"; an integer from 0 to 4294967295 is expected`},
 	{"gmail.users.messages.list", `"params":{"labelIds":"INBOX"}`, `params.labelIds: is the string "INBOX"; an array is expected, each of its items a string`},
-	{"gmail.users.messages.list", `"params":{"labelIds":["INBOX",7]}`, `params.labelIds[1]: is "7"; a string is expected`},
+	{"gmail.users.messages.list", `"params":{"labelIds":["INBOX",7]}`, `params.labelIds[1]: is the number 7; a string is expected`},
 	{"gmail.users.messages.list", `"params":{"userId":"grace@example.com"}`, `params.userId: is "grace@example.com"; accepted are me and the job's own user, ada@example.com`},
 	{"gmail.users.messages.get", `"params":{"id":"1","format":"metdata"}`, `params.format: is the string "metdata" (did you mean metadata?); one of minimal, full, raw, metadata is expected`},
 	{"gmail.users.messages.get", `"params":{}`, `params.id: is missing; gmail.users.messages.get needs it: a string`},
@@ -64,7 +64,7 @@ var wrong = []struct{ action, with, says string }{
 	{"gmail.users.settings.updateVacation", `"body":{"endTime":"tomorrow"}`, `body.endTime: is the string "tomorrow"; an integer is expected`},
 	{"gmail.users.settings.updateVacation", `"body":{"enableAutoReply":"true"}`, `body.enableAutoReply: is the string "true"; true or false is expected`},
 	{"gmail.users.settings.sendAs.patch", `"params":{"sendAsEmail":"a@example.com"},"body":{"signatur":"x"}`, `body.signatur: is no field of SendAs (did you mean signature?)`},
-	{"gmail.users.settings.filters.create", `"body":{"criteria":{"size":1.5}}`, `body.criteria.size: is "1.5"; an integer is expected`},
+	{"gmail.users.settings.filters.create", `"body":{"criteria":{"size":1.5}}`, `body.criteria.size: is the number 1.5; an integer is expected`},
 	{"gmail.users.settings.updateImap", `"params":{"userId":"me@x"},"body":{}`, `params.userId: is "me@x"; `},
 	{"gmail.users.watch", `"body":{"topicname":"t"}`, `body.topicname: is no field of WatchRequest (did you mean topicName?)`},
 	{"gmail.users.history.list", `"params":{"startHistoryId":"-1"}`, `params.startHistoryId: is the string "-1"; an integer from 0 up is expected`},
@@ -73,17 +73,17 @@ var wrong = []struct{ action, with, says string }{
 	{"calendar.events.insert", `"params":{"calendarId":"primary"},"body":{"start":{}}`, `body.end: is missing; calendar.events.insert needs it: an object`},
 	{"calendar.events.insert", `"params":{"calendarId":"primary"},"body":{"start":{},"end":null}`, `body.end: is missing; calendar.events.insert needs it: an object`},
 	{"calendar.events.insert", `"params":{"calendarId":"primary"},"body":{"start":{},"end":{},"attendees":[{"email":"a@x.yz"},{"emial":"b@x.yz"}]}`, `body.attendees[1].emial: is no field of EventAttendee (did you mean email?)`},
-	{"calendar.events.insert", `"params":{"calendarId":"primary"},"body":{"start":{},"end":{},"attendees":[{"email":"a@x.yz"},{"email":7}]}`, `body.attendees[1].email: is "7"; a string is expected`},
+	{"calendar.events.insert", `"params":{"calendarId":"primary"},"body":{"start":{},"end":{},"attendees":[{"email":"a@x.yz"},{"email":7}]}`, `body.attendees[1].email: is the number 7; a string is expected`},
 	{"calendar.events.insert", `"params":{"calendarId":"primary"},"body":{"start":{},"end":{},"attendees":[null]}`, `body.attendees[0]: is null; an object is expected`},
 	{"calendar.events.insert", `"params":{"sendUpdates":"everyone","calendarId":"primary"},"body":{}`, `params.sendUpdates: is the string "everyone"; one of all, externalOnly, none is expected`},
 	{"calendar.events.list", `"params":{"calendarId":"primary","timeMin":"2026-11-30T00:00:00"}`, `params.timeMin: is the string "2026-11-30T00:00:00"; a time as RFC 3339 has it, such as 2026-11-30T00:00:00Z, is expected`},
-	{"calendar.events.list", `"params":{"calendarId":"primary","singleEvents":1}`, `params.singleEvents: is "1"; true or false is expected`},
+	{"calendar.events.list", `"params":{"calendarId":"primary","singleEvents":1}`, `params.singleEvents: is the number 1; true or false is expected`},
 	{"calendar.events.list", `"params":{"calendarId":".."}`, `params.calendarId: is ".."; it stands in the address, and may not be empty nor have a part that is empty, . or ..`},
 	{"calendar.freebusy.query", `"body":{"items":[{"ID":"a"}]}`, `body.items[0].ID: is no field of FreeBusyRequestItem (did you mean id?)`},
 	{"calendar.acl.insert", `"params":{"calendarId":"primary"},"body":{"role":"reader","scope":{}}`, `body.scope.type: is missing; calendar.acl.insert needs it: a string`},
-	{"tasks.tasks.insert", `"params":{"tasklist":"@default"},"body":{"title":"a","due":7}`, `body.due: is "7"; a string is expected`},
-	{"tasks.tasks.list", `"params":{"tasklist":"@default","maxResults":2147483648}`, `params.maxResults: is "2147483648"; an integer is expected`},
-	{"drive.files.list", `"params":{"pageSize":1001}`, `params.pageSize: is "1001"; an integer from 1 to 1000 is expected`},
+	{"tasks.tasks.insert", `"params":{"tasklist":"@default"},"body":{"title":"a","due":7}`, `body.due: is the number 7; a string is expected`},
+	{"tasks.tasks.list", `"params":{"tasklist":"@default","maxResults":2147483648}`, `params.maxResults: is the number 2147483648; an integer is expected`},
+	{"drive.files.list", `"params":{"pageSize":1001}`, `params.pageSize: is the number 1001; an integer from 1 to 1000 is expected`},
 	{"drive.files.list", `"params":{"corpora":["user"]}`, `params.corpora: is an array; a string is expected`},
 	{"drive.files.create", `"body":{"name":"a","Parents":[]}`, `body.Parents: is no field of File (did you mean parents?)`},
 	{"drive.files.create", `"body":{"createdTime":"yesterday"}`, `body.createdTime: is the string "yesterday"; a time as RFC 3339 has it, `},
@@ -120,7 +120,7 @@ var wrong = []struct{ action, with, says string }{
 	{"script.projects.create", `"body":{"titel":"x"}`, `body.titel: is no field of CreateProjectRequest (did you mean title?)`},
 	{"drivelabels.labels.list", `"params":{"pageSize":"1e3"}`, `params.pageSize: is the string "1e3"; an integer is expected`},
 	{"driveactivity.activity.query", `"body":{"pageSize":"10"}`, `body.pageSize: is the string "10"; an integer is expected`},
-	{"sql.instances.list", `"params":{"project":"p","maxResults":-1}`, `params.maxResults: is "-1"; an integer from 0 up is expected`},
+	{"sql.instances.list", `"params":{"project":"p","maxResults":-1}`, `params.maxResults: is the number -1; an integer from 0 to 4294967295 is expected`},
 	{"compute.instances.start", `"params":{"project":"p","zone":"z"}`, `params.instance: is missing; compute.instances.start needs it: a string`},
 	{"compute.instances.list", `"params":{"project":"P!","zone":"z"}`, `params.project: is the string "P!"; a string of the form `},
 }
@@ -399,7 +399,7 @@ func TestDeepAndLargeBodies(t *testing.T) {
 	if got := refusal(t, a, `{"user":"ada@example.com","action":"gmail.users.messages.batchDelete","body":{"ids":[`+ids+`]}}`); got != "" {
 		t.Errorf("39,000 ids: %s", got)
 	}
-	if got := refusal(t, a, `{"user":"ada@example.com","action":"gmail.users.messages.batchDelete","body":{"ids":[`+ids+`,7]}}`); got != `body.ids[39000]: is "7"; a string is expected` {
+	if got := refusal(t, a, `{"user":"ada@example.com","action":"gmail.users.messages.batchDelete","body":{"ids":[`+ids+`,7]}}`); got != `body.ids[39000]: is the number 7; a string is expected` {
 		t.Errorf("39,001 ids: %s", got)
 	}
 	many := &strings.Builder{}

@@ -1,6 +1,8 @@
 package actions
 
 import (
+	"bytes"
+	"embed"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -79,7 +81,7 @@ func (a *Actions) Describe(id string) (*Description, error) {
 	c := &Call{Actions: a, method: m}
 	d := &Description{
 		ID: m.ID, Summary: m.Summary, Address: m.HTTPMethod + " " + m.Root + m.Path,
-		Output: m.Download, Pages: itemsOf(m) != "", Units: unitsOf(id), Class: classOf(m), Lookup: lookupOf(id),
+		Output: m.Download, Pages: itemsOf(m) != "", Units: unitsOf(id), Class: classOf(m, jobs.Job{}, nil), Lookup: lookupOf(id),
 		Scopes: scopeChoices(m), Example: c.example(),
 	}
 	d.Params, d.Body = paramInputs(m), c.bodyInputs()
@@ -109,6 +111,23 @@ func paramInputs(m *discovery.Method) []Input {
 	return all
 }
 
+// inside says what a type accepts, and of an object which fields it has.
+func inside(t *discovery.Type) string {
+	switch {
+	case t.Kind == discovery.Array:
+		return "an array, each of its items " + inside(t.Elem)
+	case t.Kind == discovery.Object && len(t.Schema.Fields) > 0:
+		var names []string
+		for _, f := range t.Schema.Fields {
+			if settable(t.Schema, f) {
+				names = append(names, f.Name)
+			}
+		}
+		return "an object with " + enumerate(names)
+	}
+	return expected(t)
+}
+
 func (c *Call) bodyInputs() []Input {
 	m := c.method
 	if m.Request == nil {
@@ -118,7 +137,7 @@ func (c *Call) bodyInputs() []Input {
 	for _, f := range m.Request.Fields {
 		letter := c.takesLetter() && (f.Name == "raw" || f.Name == "payload") // which come in message
 		if settable(m.Request, f) && f.Name != mediaFields[m.ID] && !letter {
-			all = append(all, Input{f.Name, expected(f.Type), needs(m.ID, f), f.Summary})
+			all = append(all, Input{f.Name, inside(f.Type), needs(m.ID, f), f.Summary})
 		}
 	}
 	return all
@@ -143,33 +162,61 @@ func scopeChoices(m *discovery.Method) []ScopeChoice {
 // service account.
 var cloudAPIs = []string{"cloudresourcemanager", "compute", "datastore", "iam", "sql", "storage"}
 
-// example is a job for the method with all that is required.
+// Examples that people wrote, a job on each line. Those that can be done one after
+// the other in an embedded Workspace are done so by tests.
+//
+//go:embed examples/*.jsonl
+var examples embed.FS
+
+// written is the example that somebody wrote for the method; nil where nobody did.
+func written(id string) jsontext.Value {
+	files, err := examples.ReadDir("examples")
+	if err != nil { // what is embedded can be read
+		panic("actions: " + err.Error())
+	}
+	for _, file := range files {
+		text, err := examples.ReadFile("examples/" + file.Name())
+		if err != nil {
+			panic("actions: " + err.Error())
+		}
+		for line := range bytes.Lines(text) {
+			if !bytes.Contains(line, []byte(`"action": "`+id+`"`)) {
+				continue
+			}
+			job, err := jobs.Decode(line, "")
+			if err != nil {
+				panic("actions: " + err.Error())
+			}
+			job.ID = "" // which is the author's own
+			return marshal(job)
+		}
+	}
+	return nil
+}
+
+// example is a job for the method with all that is required: that which somebody
+// wrote, or else one with placeholders.
 func (c *Call) example() jsontext.Value {
 	m := c.method
+	if job := written(m.ID); job != nil {
+		return job
+	}
 	job := jobs.Job{User: "ada@example.com", Action: m.ID}
 	if prefix, _, _ := strings.Cut(m.ID, "."); slices.Contains(cloudAPIs, prefix) {
 		job.User, job.As = "", jobs.AsServiceAccount
 	}
-	params := map[string]any{}
-	for _, p := range m.Params {
-		if p.Required && (p.Name != userID || anyMatches(othersUserID, m.ID)) {
-			params[p.Name] = sample(p.Name, p.Type)
-			if p.Repeated {
-				params[p.Name] = []any{params[p.Name]}
-			}
-		}
-	}
-	if len(params) > 0 {
-		job.Params = marshal(params)
-	}
+	job.Params = exampleParams(m)
 	switch {
 	case c.takesLetter():
 		job.Message = &jobs.Message{Compose: &jobs.Compose{To: []string{"grace@example.com"}, Subject: "Hello", Text: "Hello, Grace!"}}
-	case anyMatches(mediaNeeded, m.ID), mediaFields[m.ID] != "", m.ID == "drive.files.create":
+	case anyMatches(mediaNeeded, m.ID), mediaFields[m.ID] != "":
 		job.Media = &jobs.Media{URI: "gs://bucket/object", ContentType: "image/png"}
 	}
-	if body := c.exampleBody(); len(body) > 0 && !c.takesLetter() {
-		job.Body = marshal(body)
+	if m.Request != nil && !c.takesLetter() {
+		body := c.required(m.Request)
+		if delete(body, mediaFields[m.ID]); len(body) > 0 {
+			job.Body = marshal(body)
+		}
 	}
 	if m.Download && m.Response == nil {
 		job.Output = "gs://bucket/object"
@@ -177,27 +224,22 @@ func (c *Call) example() jsontext.Value {
 	return marshal(job)
 }
 
-// shownFields is how many fields the body of an example has that need not be there.
-const shownFields = 2
-
-// exampleBody has what is required, or else some fields of those that may be set.
-func (c *Call) exampleBody() map[string]any {
-	if c.method.Request == nil {
+// exampleParams are the parameters that are required.
+func exampleParams(m *discovery.Method) jsontext.Value {
+	params := map[string]any{}
+	for _, p := range m.Params {
+		if !p.Required || p.Name == userID && !anyMatches(othersUserID, m.ID) {
+			continue
+		}
+		params[p.Name] = sample(p.Name, p.Type)
+		if p.Repeated {
+			params[p.Name] = []any{params[p.Name]}
+		}
+	}
+	if len(params) == 0 {
 		return nil
 	}
-	media := mediaFields[c.method.ID]
-	body := c.required(c.method.Request)
-	delete(body, media)
-	for _, f := range c.method.Request.Fields {
-		if len(body) >= shownFields {
-			break
-		}
-		plain := f.Type.Kind == discovery.String && f.Type.Format == ""
-		if plain && !f.ReadOnly && !slices.Contains([]string{"kind", "etag", "id", media}, f.Name) {
-			body[f.Name] = sample(f.Name, f.Type)
-		}
-	}
-	return body
+	return marshal(params)
 }
 
 // required has the fields that an object must have.

@@ -74,7 +74,7 @@ func TestDescribe(t *testing.T) {
 		Params: []actions.Input{{Name: "userId", Accepts: "me, or the job's own user"}, {Name: "deleted", Accepts: "true or false"}, {Name: "internalDateSource", Accepts: "one of receivedTime, dateHeader"}},
 		Takes:  "message", Accepts: []string{"message/*"}, MaxSize: 150 << 20, Scopes: []actions.ScopeChoice{{Scopes: []string{auth + "gmail.insert"}}},
 		Units: 25, Class: actions.Once, Lookup: actions.ByMessageID,
-		Example: []byte(`{"user":"ada@example.com","action":"gmail.users.messages.insert","message":{"compose":{"to":["grace@example.com"],"subject":"Hello","text":"Hello, Grace!"}}}`),
+		Example: []byte(`{"user":"ada@example.com","action":"gmail.users.messages.insert","params":{"internalDateSource":"dateHeader"},"body":{"labelIds":["INBOX","UNREAD"]},"message":{"compose":{"from":"People Team <people@example.com>","to":["ada@example.com"],"subject":"Willkommen","text":"Guten Tag, Ada!"}}}`),
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

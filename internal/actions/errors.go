@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"google.golang.org/api/googleapi"
@@ -115,11 +116,11 @@ func newError(err error) *Error {
 }
 
 // unclear tells whether a status leaves it open whether the call was carried
-// out. A front end says 5xx, 408 or 499 also of what its back end has done, and
-// a redirect is an answer that no API of Google's gives.
+// out. A front end says 5xx, 408 or 499 also of what its back end has done, but
+// not 501; and a redirect is an answer that no API of Google's gives.
 func unclear(status int) bool {
 	const clientClosedRequest = 499 // google.rpc.Code CANCELLED
-	return status >= 500 || status < 400 || status == http.StatusRequestTimeout || status == clientClosedRequest
+	return status >= 500 && status != http.StatusNotImplemented || status < 400 || status == http.StatusRequestTimeout || status == clientClosedRequest
 }
 
 // reason is Google's word for an error: the first reason that the older form of
@@ -149,13 +150,21 @@ func reason(answer *googleapi.Error) string {
 	return word(strings.ReplaceAll(http.StatusText(answer.Code), " ", ""))
 }
 
+// maxWords is how much of Google's words is shown, in bytes: mostly all, for what is
+// wrong often stands at the end.
+const maxWords = 300
+
 // Words are Google's own, fit to be shown to the job's author: cut, in quotes,
 // and without anything that looks like a token.
 func (e *Error) Words() string {
 	if e.text == "" {
 		return ""
 	}
-	return jobs.Quote(secretLike.ReplaceAllString(e.text, "…"))
+	words := secretLike.ReplaceAllString(e.text, "…")
+	if len(words) > maxWords {
+		words = strings.ToValidUTF8(words[:maxWords], "") + "…"
+	}
+	return strconv.QuoteToASCII(words)
 }
 
 // secretLike is what no message of Google's has to say: a token, an assertion,

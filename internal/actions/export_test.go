@@ -14,7 +14,7 @@ func Matching(pattern string) string { return matching(pattern) }
 const MaxAnswer = maxAnswer
 
 // What is known of a method, as the tests of the tables ask for it.
-func ClassOf(m *discovery.Method) Class         { return classOf(m) }
+func ClassOf(m *discovery.Method) Class         { return classOf(m, jobs.Job{}, nil) }
 func UnitsOf(id string) int                     { return unitsOf(id) }
 func ItemsOf(m *discovery.Method) string        { return itemsOf(m) }
 func IsPartial(s discovery.Scope) bool          { return isPartial(s) }

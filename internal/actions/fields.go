@@ -64,9 +64,17 @@ func (f *fieldsCheck) item(t *discovery.Type, depth int) error {
 		return err
 	}
 	if !f.skip(")") {
-		return jobs.Errorf("params.fields", "has a parenthesis that is not closed before %s", jobs.Quote(f.rest))
+		return jobs.Errorf("params.fields", "has a parenthesis that is not closed%s", before(f.rest))
 	}
 	return nil
+}
+
+// before says in front of what; at the end it says that.
+func before(rest string) string {
+	if rest == "" {
+		return " at its end"
+	}
+	return " before " + jobs.Quote(rest)
 }
 
 // outermost are the names in a list of fields that stand below no other.

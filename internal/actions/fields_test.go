@@ -36,7 +36,7 @@ func TestFields(t *testing.T) {
 		"items()":                              missing,
 		"items(id,)":                           missing,
 		"(id)":                                 missing,
-		"items(id":                             `params.fields: has a parenthesis that is not closed before ""`,
+		"items(id":                             `params.fields: has a parenthesis that is not closed at its end`,
 		"items((id))":                          missing,
 		"items(id))":                           `params.fields: is "items(id))"; ")" is not expected there`,
 		"items(id)etag":                        `params.fields: is "items(id)etag"; "etag" is not expected there`,

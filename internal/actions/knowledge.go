@@ -33,84 +33,83 @@ const (
 type classRow struct {
 	glob  string
 	class Class
+	when  func(jobs.Job, url.Values) bool // nil is for all jobs
 }
 
 // Sources are the methods' reference pages; what is not here has the class of its
 // HTTP method, which RFC 9110, 9.2, defines.
 var classRows = []classRow{
-	{"*.getIamPolicy", Read},
-	{"*.testIamPermissions", Read},
-	{"calendar.freebusy.query", Read},
-	{"chat.spaces.messages.search", Read},
-	{"chromepolicy.customers.policies.resolve", Read},
-	{"chromepolicy.customers.policies.groups.listGroupPriorityOrdering", Read},
-	{"cloudsearch.query.search", Read}, // and not removeActivity beside it
-	{"cloudsearch.query.suggest", Read},
-	{"cloudsearch.debug.*", Read},
-	{"compute.advice.*", Read},
-	{"compute.*.getHealth", Read},
-	{"compute.*.getVersion", Read},
-	{"compute.*.listManagedInstances", Read},
-	{"compute.*.listPerInstanceConfigs", Read},
-	{"compute.*.listInstances", Read},
-	{"compute.*.listNetworkEndpoints", Read},
-	{"compute.*.listNodes", Read},
-	{"compute.*.validate", Read},
-	{"compute.*.wait", Read},
-	{"compute.projects.listXpnHosts", Read},
-	{"compute.routers.preview", Read},
-	{"datastore.projects.lookup", Read},
-	{"datastore.projects.runQuery", Read},
-	{"datastore.projects.runAggregationQuery", Read},
-	{"drive.files.download", Read}, // begins an operation, which fetches the content
-	{"driveactivity.activity.query", Read},
-	{"gmailpostmastertools.*uery", Read},
-	{"iam.*.query*", Read},
-	{"iam.iamPolicies.lintPolicy", Read},
-	{"sheets.spreadsheets.developerMetadata.search", Read},
-	{"sheets.spreadsheets.getByDataFilter", Read},
-	{"sheets.spreadsheets.values.batchGetByDataFilter", Read},
-	{"siteVerification.webResource.getToken", Read},
-	{"vault.matters.count", Read},
-	{"verifiedaccess.challenge.generate", Read},
+	{"*.getIamPolicy", Read, nil},
+	{"*.testIamPermissions", Read, nil},
+	{"calendar.freebusy.query", Read, nil},
+	{"chat.spaces.messages.search", Read, nil},
+	{"chromepolicy.customers.policies.resolve", Read, nil},
+	{"chromepolicy.customers.policies.groups.listGroupPriorityOrdering", Read, nil},
+	{"cloudsearch.query.search", Read, nil}, // and not removeActivity beside it
+	{"cloudsearch.query.suggest", Read, nil},
+	{"cloudsearch.debug.*", Read, nil},
+	{"compute.advice.*", Read, nil},
+	{"compute.*.getHealth", Read, nil},
+	{"compute.*.getVersion", Read, nil},
+	{"compute.*.listManagedInstances", Read, nil},
+	{"compute.*.listPerInstanceConfigs", Read, nil},
+	{"compute.*.listInstances", Read, nil},
+	{"compute.*.listNetworkEndpoints", Read, nil},
+	{"compute.*.listNodes", Read, nil},
+	{"compute.*.validate", Read, nil},
+	{"compute.*.wait", Read, nil},
+	{"compute.projects.listXpnHosts", Read, nil},
+	{"compute.routers.preview", Read, nil},
+	{"datastore.projects.lookup", Read, nil},
+	{"datastore.projects.runQuery", Read, nil},
+	{"datastore.projects.runAggregationQuery", Read, nil},
+	{"drive.files.download", Read, nil}, // begins an operation, which fetches the content
+	{"driveactivity.activity.query", Read, nil},
+	{"gmailpostmastertools.*uery", Read, nil},
+	{"iam.*.query*", Read, nil},
+	{"iam.iamPolicies.lintPolicy", Read, nil},
+	{"sheets.spreadsheets.developerMetadata.search", Read, nil},
+	{"sheets.spreadsheets.getByDataFilter", Read, nil},
+	{"sheets.spreadsheets.values.batchGetByDataFilter", Read, nil},
+	{"siteVerification.webResource.getToken", Read, nil},
+	{"vault.matters.count", Read, nil},
+	{"verifiedaccess.challenge.generate", Read, nil},
+
+	// Guests would get the mail of each.
+	{"calendar.events.delete", Once, mailsGuests},
+	{"calendar.events.patch", Once, mailsGuests},
+	{"calendar.events.update", Once, mailsGuests},
 
 	// They set labels to what the job says, or bring about a state.
-	{"gmail.users.*.modify", Idempotent},
-	{"gmail.users.*.trash", Idempotent},
-	{"gmail.users.*.untrash", Idempotent},
-	{"gmail.users.messages.batchModify", Idempotent},
-	{"gmail.users.messages.batchDelete", Idempotent},
-	{"gmail.users.settings.sendAs.smimeInfo.setDefault", Idempotent},
-	{"gmail.users.watch", Idempotent}, // a new one takes the old one's place
-	{"gmail.users.stop", Idempotent},
-	{"calendar.acl.insert", Idempotent}, // a rule for a scope that has one replaces it
-	{"calendar.calendars.clear", Idempotent},
-	{"calendar.calendarList.insert", Idempotent},
-	{"chat.users.availability.markAs*", Idempotent},
-	{"classroom.courses.*.modifyAssignees", Idempotent},
-	{"compute.*.set*", Idempotent},
-	{"compute.instances.start", Idempotent},
-	{"compute.instances.stop", Idempotent},
-	{"directory.chromeosdevices.moveDevicesToOu", Idempotent},
-	{"directory.twoStepVerification.turnOff", Idempotent},
-	{"directory.users.makeAdmin", Idempotent},
-	{"directory.users.signOut", Idempotent},
-	{"directory.verificationCodes.invalidate", Idempotent},
-	{"drive.drives.*hide", Idempotent}, // and unhide
-	{"drive.files.modifyLabels", Idempotent},
-	{"forms.forms.setPublishSettings", Idempotent},
-	{"iam.projects.serviceAccounts.*able", Idempotent}, // enable and disable, of keys, too
-	{"people.contactGroups.members.modify", Idempotent},
-	{"sheets.spreadsheets.values.batchClear*", Idempotent},
-	{"sheets.spreadsheets.values.batchUpdate*", Idempotent},
-	{"sheets.spreadsheets.values.clear", Idempotent},
-	{"tasks.tasks.clear", Idempotent},
-	{"*.setIamPolicy", Idempotent},
+	{"gmail.users.*.modify", Idempotent, nil},
+	{"gmail.users.*.trash", Idempotent, nil},
+	{"gmail.users.*.untrash", Idempotent, nil},
+	{"gmail.users.messages.batchModify", Idempotent, nil},
+	{"gmail.users.messages.batchDelete", Idempotent, nil},
+	{"gmail.users.settings.sendAs.smimeInfo.setDefault", Idempotent, nil},
+	{"gmail.users.watch", Idempotent, nil}, // a new one takes the old one's place
+	{"gmail.users.stop", Idempotent, nil},
+	{"calendar.calendarList.insert", Idempotent, nil},
+	{"chat.users.availability.markAs*", Idempotent, nil},
+	{"classroom.courses.*.modifyAssignees", Idempotent, nil},
+	{"compute.*.set*", Idempotent, nil},
+	{"compute.instances.start", Idempotent, nil},
+	{"compute.instances.stop", Idempotent, nil},
+	{"directory.chromeosdevices.moveDevicesToOu", Idempotent, nil},
+	{"directory.twoStepVerification.turnOff", Idempotent, nil},
+	{"directory.users.makeAdmin", Idempotent, nil},
+	{"directory.users.signOut", Idempotent, nil},
+	{"drive.drives.*hide", Idempotent, nil}, // and unhide
+	{"drive.files.modifyLabels", Idempotent, nil},
+	{"forms.forms.setPublishSettings", Idempotent, nil},
+	{"iam.projects.serviceAccounts.*able", Idempotent, nil}, // enable and disable, of keys, too
+	{"people.contactGroups.members.modify", Idempotent, nil},
+	{"sheets.spreadsheets.values.batchUpdate*", Idempotent, nil},
 }
 
-func classOf(m *discovery.Method) Class {
+func classOf(m *discovery.Method, job jobs.Job, q url.Values) Class {
 	for _, row := range classRows {
-		if matches(row.glob, m.ID) {
+		if matches(row.glob, m.ID) && (row.when == nil || row.when(job, q)) {
 			return row.class
 		}
 	}
@@ -121,6 +120,12 @@ func classOf(m *discovery.Method) Class {
 		return Once
 	}
 	return Idempotent // PUT, PATCH and DELETE say what is to be, not what to add
+}
+
+// mailsGuests tells whether a change of an event is mailed.
+func mailsGuests(_ jobs.Job, q url.Values) bool {
+	updates := q.Get("sendUpdates")
+	return updates != "" && updates != "none" || q.Get("sendNotifications") == "true"
 }
 
 // Lookup says how to find out whether a call took effect whose answer was lost.
@@ -456,6 +461,7 @@ var othersUserID = []string{
 // result is published, and no place for one.
 var secretAnswers = []string{
 	"compute.interconnects.getMacsecConfig",
+	"admin.customer.devices.chromeos.commands.get", // whose result may be a link into a session
 	"directory.verificationCodes.list",
 	"drive.files.generateCseToken",
 	"iam.locations.workforcePools.providers.scimTenants.tokens.*",

@@ -1,13 +1,16 @@
 package actions
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"io"
+	"mime"
 	"path"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -121,7 +124,11 @@ func (c *Call) letter(ctx context.Context) (content.Content, error) {
 		}
 		original = stored
 	}
-	return letter.WithMessageID(ctx, original, id)
+	named, err := letter.WithMessageID(ctx, original, id)
+	if err != nil && m.URI != "" { // its header could not be read, or is none
+		err = &objectError{"message.uri", err}
+	}
+	return named, err
 }
 
 func (c *Call) compose(ctx context.Context, fields *jobs.Compose, id string) (content.Content, error) {
@@ -158,9 +165,14 @@ func (c *Call) file(ctx context.Context) (content.Content, error) {
 	return stored, c.checkType()
 }
 
+// checkType sees to it that the type is one, for it stands in headers: that of an
+// object may be anything.
 func (c *Call) checkType() error {
 	if c.mediaType == "" {
 		return jobs.Errorf("media.contentType", "is missing, and the object has none; give the media type, such as image/png")
+	}
+	if _, _, err := mime.ParseMediaType(c.mediaType); err != nil || strings.ContainsFunc(c.mediaType, unicode.IsControl) {
+		return jobs.Errorf("media.contentType", "is %s, here or at the object; give a media type such as image/png", jobs.Quote(c.mediaType))
 	}
 	if c.method.Upload == nil {
 		return nil
@@ -190,8 +202,9 @@ func (c *Call) object(ctx context.Context, field, uri string) (*content.StoredOb
 	return stored, nil
 }
 
-// maxField is the largest file that goes into a body's field, in bytes: a photo.
-const maxField = 8 << 20
+// maxField is the largest file that goes into a body's field, in bytes: a photo. It
+// is held in memory, and once more in base64.
+const maxField = 2 << 20
 
 // checkSize sees to it that nothing is sent that would be refused for its size.
 func (c *Call) checkSize() error {
@@ -216,20 +229,20 @@ func (c *Call) putIntoBody(ctx context.Context, field string) error {
 		return &objectError{"media.uri", err}
 	}
 	defer r.Close()
-	data, err := io.ReadAll(r)
-	if err != nil {
+	data := make([]byte, c.media.Size())
+	if _, err := io.ReadFull(r, data); err != nil {
 		return &objectError{"media.uri", err}
 	}
-	members := map[string]jsontext.Value{}
-	if c.job.Body != nil {
-		if err := json.Unmarshal(c.job.Body, &members); err != nil {
-			return jobs.Errorf("body", "cannot be read as JSON")
-		}
+	rest := bytes.TrimPrefix(c.body, []byte("{"))
+	body := make([]byte, 0, len(field)+len(rest)+base64.URLEncoding.EncodedLen(len(data))+len(`{"":"",`))
+	body = append(append(append(body, `{"`...), field...), `":"`...)
+	body = append(base64.URLEncoding.AppendEncode(body, data), '"')
+	if rest[0] != '}' {
+		body = append(body, ',')
 	}
-	members[field] = jsontext.Value(`"` + base64.URLEncoding.EncodeToString(data) + `"`)
-	body, err := json.Marshal(members, json.Deterministic(true))
-	c.body, c.media = encode(body), nil
-	return err
+	body = append(body, rest...)
+	c.body, c.media = body, nil
+	return nil
 }
 
 // member is a member of a JSON object; nil where there is none.

@@ -41,7 +41,7 @@ func TestMediaIsCheckedBeforeItIsSent(t *testing.T) {
 		"no file":                  {`"chat.media.upload","params":{"parent":"spaces/a"}`, nil, "media: is missing; chat.media.upload needs a file"},
 		"a file without a type":    {`"drive.files.create","media":{"uri":"gs://bucket/object"}`, []byte("x"), "media.contentType: is missing, and the object has none"},
 		"a photo of the body, too": {`"people.people.updateContactPhoto","params":{"resourceName":"people/c1"},"body":{"photoBytes":"YQ=="},"media":{"data":"YQ==","contentType":"image/png"}`, nil, "media: is given beside body.photoBytes"},
-		"too long a photo":         {`"people.people.updateContactPhoto","params":{"resourceName":"people/c1"},"media":{"uri":"gs://bucket/object","contentType":"image/png"}`, make([]byte, 8<<20+1), "media: is a file of 8388609 bytes; people.people.updateContactPhoto accepts at most 8388608"},
+		"too long a photo":         {`"people.people.updateContactPhoto","params":{"resourceName":"people/c1"},"media":{"uri":"gs://bucket/object","contentType":"image/png"}`, make([]byte, 2<<20+1), "media: is a file of 2097153 bytes; people.people.updateContactPhoto accepts at most 2097152"},
 		"an output of JSON":        {`"gmail.users.labels.list","output":"gs://bucket/object"`, nil, "output: is given, but gmail.users.labels.list answers with JSON only"},
 		"an export to nowhere":     {`"drive.files.export","params":{"fileId":"f","mimeType":"text/plain"}`, nil, "output: is missing; drive.files.export answers with a file"},
 	} {

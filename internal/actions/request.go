@@ -119,6 +119,9 @@ func (s *sending) do(req *http.Request, last bool) (*http.Response, error) {
 	// With it the transport would send the call again by itself, also where the
 	// other end has read all of it and only then reset the stream.
 	req.GetBody = nil
+	if s.Class == Once { // also where there is no body, which can always be sent again
+		req = s.atMostOnce(req)
+	}
 	if last {
 		body := &handedOver{ReadCloser: req.Body, left: req.ContentLength, whole: &s.whole}
 		if req.ContentLength == 0 {
@@ -139,6 +142,21 @@ func (s *sending) do(req *http.Request, last bool) (*http.Response, error) {
 	}
 	s.status = res.StatusCode
 	return res, nil
+}
+
+// atMostOnce ends a request that the transport would send again. HTTP/2's does so
+// without end where a stream is reset with PROTOCOL_ERROR.
+func (s *sending) atMostOnce(req *http.Request) *http.Request {
+	var wrote atomic.Bool
+	ctx, cancel := context.WithCancelCause(req.Context())
+	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaders: func() { wrote.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) {
+			if wrote.Load() {
+				cancel(errors.New("sent again"))
+			}
+		},
+	}))
 }
 
 // handedOver is a request's body that tells when all of it was read.

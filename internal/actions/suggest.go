@@ -5,6 +5,15 @@ import "strings"
 // didYouMean is what to add to an error about an unknown name: the known one that
 // it was probably meant to be, or nothing.
 func didYouMean(name string, known []string) string {
+	if best := nearest(name, known); best != "" {
+		return " (did you mean " + best + "?)"
+	}
+	return ""
+}
+
+// nearest is the known name that an unknown one was probably meant to be; empty
+// where none is near.
+func nearest(name string, known []string) string {
 	best, least := "", min(1+max(1, len(name)/3), max(1, len(name))) // something of it must be left
 	if len(name) > maxMeant {
 		return ""
@@ -14,10 +23,7 @@ func didYouMean(name string, known []string) string {
 			best, least = k, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return " (did you mean " + best + "?)"
+	return best
 }
 
 // maxMeant is the longest name that is compared: comparing takes time.

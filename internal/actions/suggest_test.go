@@ -48,7 +48,9 @@ func TestSuggestions(t *testing.T) {
 	for action, says := range map[string]string{
 		"gmail.users.messages.Insert":  `action: is "gmail.users.messages.Insert", which is no method that is known here (did you mean gmail.users.messages.insert?); onbehalf actions lists them`,
 		"gmail.users.message.insert":   `action: is "gmail.users.message.insert", which is no method that is known here (did you mean gmail.users.messages.insert?); onbehalf actions lists them`,
-		"gmial.users.messages.insert":  `action: is "gmial.users.messages.insert", which is no method that is known here (did you mean gmail?); onbehalf actions lists them`,
+		"gmial.users.messages.insert":  `action: is "gmial.users.messages.insert", which is no method that is known here (did you mean gmail.users.messages.insert?); onbehalf actions lists them`,
+		"admin.directory.users.list":   `action: is "admin.directory.users.list", which is no method that is known here (did you mean directory.users.list?); onbehalf actions lists them`,
+		"Gmail.users.messages.list":    `action: is "Gmail.users.messages.list", which is no method that is known here (did you mean gmail.users.messages.list?); onbehalf actions lists them`,
 		"nothing.like.it":              `action: is "nothing.like.it", which is no method that is known here; onbehalf actions lists them`,
 		"drive.files.generateCseToken": `action: is drive.files.generateCseToken, which answers with a secret; results are published, and no place for one`,
 	} {

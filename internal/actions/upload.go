@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"mime/multipart"
 	"net/http"
@@ -13,7 +14,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/api/googleapi"
@@ -34,13 +35,13 @@ func (s *sending) sendMedia(ctx context.Context) (*http.Response, error) {
 		}
 		uploadType = "multipart"
 	}
-	media, err := s.media.Open(ctx, 0)
+	media, err := s.open(ctx, 0)
 	if err != nil {
-		return nil, &objectError{s.mediaField(), err}
+		return nil, err
 	}
 	defer media.Close()
 	size := int64(len(before)) + s.media.Size() + int64(len(after))
-	body := io.MultiReader(bytes.NewReader(before), &mediaReader{media, s}, bytes.NewReader(after))
+	body := io.MultiReader(bytes.NewReader(before), media, bytes.NewReader(after))
 	if size <= maxGathered {
 		gathered := make([]byte, size)
 		if _, err := io.ReadFull(body, gathered); err != nil {
@@ -84,19 +85,51 @@ func (c *Call) mediaField() string {
 	return "message.uri"
 }
 
-// mediaReader says of an error that it came up while reading the media: then it is
-// none of the API's, and the request was not whole.
+// open opens the media for a request.
+func (s *sending) open(ctx context.Context, from int64) (*mediaReader, error) {
+	ctx, stop := context.WithCancel(ctx)
+	media, err := s.media.Open(ctx, from)
+	if err != nil {
+		stop()
+		return nil, &objectError{s.mediaField(), err}
+	}
+	return &mediaReader{media: media, stop: stop, field: s.mediaField()}, nil
+}
+
+// mediaReader says of an error that it came up while reading the media. A transport
+// may go on reading after it has answered, and close at the same time: one thing
+// happens at a time here, and nothing after Close.
 type mediaReader struct {
-	io.ReadCloser
-	s *sending
+	stop  context.CancelFunc // ends a read that waits
+	field string
+
+	mu     sync.Mutex
+	media  io.ReadCloser
+	closed bool
 }
 
 func (r *mediaReader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return 0, fs.ErrClosed
+	}
+	n, err := r.media.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = &objectError{r.s.mediaField(), err}
+		err = &objectError{r.field, err}
 	}
 	return n, err
+}
+
+func (r *mediaReader) Close() error {
+	r.stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	return r.media.Close()
 }
 
 // How a resumable upload goes on.
@@ -117,13 +150,9 @@ func (s *sending) sendResumable(ctx context.Context) (*http.Response, error) {
 		return nil, err
 	}
 	for at, broken := int64(0), 0; broken <= maxBroken; broken++ {
-		res, err := s.put(ctx, session, at)
-		for ; err != nil || passing(res.StatusCode); broken++ {
-			s.doubt = s.doubt || s.whole.Load()
-			if err := s.pause(ctx, broken, res, err); err != nil {
-				return nil, err
-			}
-			res, err = s.ask(ctx, session)
+		res, err := s.putOrAsk(ctx, session, at, &broken)
+		if err != nil {
+			return nil, err
 		}
 		switch res.StatusCode {
 		case http.StatusPermanentRedirect:
@@ -142,6 +171,20 @@ func (s *sending) sendResumable(ctx context.Context) (*http.Response, error) {
 		at = there
 	}
 	return nil, errSession
+}
+
+// putOrAsk sends the media from there on. Where that breaks it asks how far it came,
+// until there is an answer or it has broken too often.
+func (s *sending) putOrAsk(ctx context.Context, session *url.URL, at int64, broken *int) (*http.Response, error) {
+	res, err := s.put(ctx, session, at)
+	for ; err != nil || passing(res.StatusCode); *broken++ {
+		s.doubt = s.doubt || s.whole.Load() && (err != nil || unclear(res.StatusCode))
+		if err := s.pause(ctx, *broken, res, err); err != nil {
+			return nil, err
+		}
+		res, err = s.ask(ctx, session)
+	}
+	return res, nil
 }
 
 // lost says that the session is no more. What it says is no answer to the call: that
@@ -170,7 +213,7 @@ func (s *sending) pause(ctx context.Context, broken int, res *http.Response, err
 		return err
 	}
 	wait := min(maxPause, firstPause<<broken)
-	timer := time.NewTimer(wait/2 + rand.N(wait)) //nolint:gosec // jitter is no secret
+	timer := time.NewTimer(wait/2 + rand.N(wait/2)) //nolint:gosec // jitter is no secret
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -204,9 +247,7 @@ func (s *sending) begin(ctx context.Context) (*url.URL, error) {
 		return nil, errSession
 	}
 	// A letter goes to whom it was announced to, and to no other.
-	to := res.Request.URL
-	google := session.Scheme == "https" && strings.HasSuffix(session.Host, ".googleapis.com")
-	if !google && (session.Scheme != to.Scheme || session.Host != to.Host) {
+	if to := res.Request.URL; session.Scheme != to.Scheme || session.Host != to.Host {
 		return nil, errSession
 	}
 	return session, nil
@@ -218,12 +259,12 @@ func (s *sending) put(ctx context.Context, session *url.URL, at int64) (*http.Re
 	if at == size {
 		return s.ask(ctx, session)
 	}
-	media, err := s.media.Open(ctx, at)
+	media, err := s.open(ctx, at)
 	if err != nil {
-		return nil, &objectError{s.mediaField(), err}
+		return nil, err
 	}
 	defer media.Close()
-	req, err := s.chunk(ctx, session, size-at, &mediaReader{media, s})
+	req, err := s.chunk(ctx, session, size-at, media)
 	if err != nil {
 		return nil, err
 	}

@@ -185,6 +185,7 @@ func TestResumableUpload(t *testing.T) {
 		"no beginning for now":        {script: []step{{status: 503}}, status: 503},
 		"no session":                  {script: []step{{status: 200}}, requests: []string{post}},
 		"a session elsewhere":         {script: []step{{status: 200, at: "https://example.com/upload"}}, requests: []string{post}},
+		"a session at a bucket":       {script: []step{{status: 200, at: "https://bucket.storage.googleapis.com/upload"}}, requests: []string{post}},
 		"a session in clear":          {script: []step{{status: 200, at: "http://gmail.googleapis.com/upload"}}, requests: []string{post}},
 		"the letter is refused":       {script: []step{begun, {reads: -1, status: 400}}, status: 400},
 		"it never comes further":      {script: append([]step{begun}, manyTimes(20, breaks(grain/2), tells)...)},

@@ -278,6 +278,68 @@ func TestInsert(t *testing.T) {
 	}
 }
 
+// What the service account does as itself it does as nobody else, and nobody else as
+// it; what is wrong with it then is the operator's to mend.
+func TestAsTheServiceAccount(t *testing.T) {
+	r := setup(t, func(_ *config.Config, o *functions.Options) {
+		o.Policy = &policy.Policy{Domains: []string{"example.com"}, Actions: []string{"drive.files.*"}, ServiceAccountActions: []string{"drive.files.*"}}
+	})
+	do := func(job string) jobs.Result {
+		t.Helper()
+		if status := r.deliver(t, job, job); status != http.StatusOK {
+			t.Fatalf("HTTP %d\n%s", status, r.logs)
+		}
+		return r.last(t)
+	}
+	made := do(`{"as":"serviceAccount","action":"drive.files.create","body":{"name":"mine"}}`)
+	if made.Status != jobs.Succeeded || made.As != jobs.AsServiceAccount || made.User != "" {
+		t.Errorf("the service account makes a file: %+v %+v", made, made.Error)
+	}
+	if own := do(`{"as":"serviceAccount","action":"drive.files.list"}`); !strings.Contains(string(own.Response), `"mine"`) {
+		t.Errorf("its own files are %s", own.Response)
+	}
+	if adas := do(`{"user":"ada@example.com","action":"drive.files.list"}`); adas.Status != jobs.Succeeded || strings.Contains(string(adas.Response), `"mine"`) {
+		t.Errorf("ada's files are %s", adas.Response)
+	}
+	if refused := do(`{"as":"serviceAccount","action":"sql.instances.list","params":{"project":"p"}}`); refused.Status != jobs.Refused || !strings.Contains(refused.Error.Fix, "serviceAccountActions") {
+		t.Errorf("what the policy does not list: %+v", refused.Error)
+	}
+	for job, want := range map[string]struct {
+		fault jobs.Fault
+		says  string
+	}{
+		`{"as":"serviceAccount","action":"drive.files.list","params":{"pageSize":1}}`: {jobs.FaultOperator, "for the service account onbehalf@onbehalf-sandbox"},
+		`{"user":"ada@example.com","action":"drive.files.list"}`:                      {jobs.FaultUser, "ada@example.com"},
+	} {
+		if err := r.google.Order(sandbox.Fault{Row: "A18", Call: "drive.files.list", Times: 1}); err != nil {
+			t.Fatal(err)
+		}
+		r.deliver(t, "fault of "+job, job)
+		if e := r.last(t).Error; e == nil || e.Fault != want.fault || !strings.Contains(e.Message, want.says) || !strings.Contains(e.Message, "Google says") {
+			t.Errorf("%s: %+v", job, e)
+		}
+	}
+}
+
+// What no sandbox does, and Google neither, is said at once, and not tried again.
+func TestWhatIsNotImplemented(t *testing.T) {
+	r := setup(t, func(_ *config.Config, o *functions.Options) {
+		o.Policy = &policy.Policy{Domains: []string{"example.com"}, Actions: []string{"calendar.*"}}
+	})
+	for _, job := range []string{
+		`{"user":"ada@example.com","action":"calendar.colors.get"}`,
+		`{"user":"ada@example.com","action":"calendar.events.quickAdd","params":{"calendarId":"primary","text":"Lunch"}}`,
+	} {
+		if status := r.deliver(t, job, job); status != http.StatusOK {
+			t.Fatalf("HTTP %d", status)
+		}
+		got := r.last(t)
+		if got.Status != jobs.Failed || got.Error.Fault != jobs.FaultJob || got.Error.Code != http.StatusNotImplemented || !strings.Contains(got.Error.Message, "not implemented") {
+			t.Errorf("%s: %+v %+v", job, got, got.Error)
+		}
+	}
+}
+
 func TestInsertFromCloudStorage(t *testing.T) {
 	r := setup(t)
 	if status := r.deliver(t, "1", insert("j", "ada@example.com", "", "message", map[string]any{"uri": "gs://letters/welcome.eml"})); status != http.StatusOK {

@@ -87,6 +87,7 @@ func (s *session) RoundTrip(r *http.Request) (*http.Response, error) {
 		s.t.Errorf("%s %s: not as the user", r.Method, r.URL)
 	}
 	s.requests = append(s.requests, strings.TrimSpace(r.Method+" "+r.URL.Host+" "+r.Header.Get("Content-Range")))
+	s.announced(r)
 	if len(s.script) == 0 {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
@@ -126,6 +127,22 @@ func (s *session) RoundTrip(r *http.Request) (*http.Response, error) {
 		header.Set("Range", now.body)
 	}
 	return &http.Response{StatusCode: now.status, Header: header, Body: io.NopCloser(strings.NewReader(now.body)), Request: r}, nil
+}
+
+// announced looks whether a request says of the letter what Google is to know.
+func (s *session) announced(r *http.Request) {
+	if r.Method == http.MethodPut {
+		if r.ContentLength > 0 && r.Header.Get("Content-Type") != "message/rfc822" {
+			s.t.Errorf("a part is of type %q", r.Header.Get("Content-Type"))
+		}
+		return
+	}
+	if r.URL.Path != "/upload/gmail/v1/users/me/messages" || r.URL.Query().Get("uploadType") != "resumable" || r.Header.Get("Content-Type") != "application/json" {
+		s.t.Errorf("the upload begins at %s with %q", r.URL, r.Header.Get("Content-Type"))
+	}
+	if r.Header.Get("X-Upload-Content-Type") != "message/rfc822" || r.Header.Get("X-Upload-Content-Length") != strconv.Itoa(6<<20) {
+		s.t.Errorf("the upload announces %v", r.Header)
+	}
 }
 
 func (s *session) keep(now step, read []byte, announced int64) {
@@ -195,6 +212,10 @@ func TestResumableUpload(t *testing.T) {
 		"a range of another form":     {script: []step{begun, breaks(grain), {status: 308, body: "bytes=5-9"}}},
 		"no word at the end":          {script: append([]step{begun, {reads: -1, keeps: -1}}, manyTimes(20, step{})...), doubtful: true},
 		"503 at the end":              {script: append([]step{begun, {reads: -1, keeps: -1, status: 503}}, manyTimes(20, step{status: 503})...), doubtful: true, status: 503},
+		"429 at the end":              {script: append([]step{begun, {reads: -1, keeps: -1, status: 429}}, manyTimes(20, step{status: 429})...), status: 429},
+		"lost, then refused":          {script: []step{begun, {reads: -1, keeps: -1}, {status: 401}}, doubtful: true, status: 401},
+		"not whole, then refused":     {script: []step{begun, breaks(grain), {status: 401}}, status: 401},
+		"whole, told otherwise, lost": {script: append([]step{begun, {reads: -1, keeps: 5 << 20}, tells}, manyTimes(20, breaks(grain/2))...)},
 		"time is up":                  {script: []step{begun, breaks(grain)}},
 		"time is up at the end":       {script: []step{begun, {reads: -1, keeps: -1}}, doubtful: true},
 		"the object cannot be read":   {script: []step{begun, stores}, broken: errors.New("disk"), object: "message.uri"},

@@ -34,14 +34,7 @@ func TestOverHTTP2(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	transport, ok := server.Client().Transport.(*http.Transport)
-	if !ok {
-		t.Fatal("the server's client has another transport")
-	}
-	transport.TLSClientConfig.ServerName = "example.com" // whom the server's certificate is for
-	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
-	}
+	transport := to(t, server)
 
 	if answer, err := insert(t, transport, ""); err != nil || answer != `{"id": "18c", "threadId": "18c"}` {
 		t.Errorf("%s, %v", answer, err)
@@ -55,4 +48,18 @@ func TestOverHTTP2(t *testing.T) {
 	if n := stored.Load(); n != 2 {
 		t.Errorf("%d letters arrived; two calls were made", n)
 	}
+}
+
+// to is a transport that takes a server for Google, over TLS.
+func to(t *testing.T, server *httptest.Server) *http.Transport {
+	t.Helper()
+	transport, ok := server.Client().Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("the server's client has another transport")
+	}
+	transport.TLSClientConfig.ServerName = "example.com" // whom the server's certificate is for
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	return transport
 }

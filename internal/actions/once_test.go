@@ -147,15 +147,7 @@ func TestAnEarlyAnswerWhileALetterIsRead(t *testing.T) {
 		}))
 		server.EnableHTTP2 = overHTTP2
 		server.StartTLS()
-		transport, ok := server.Client().Transport.(*http.Transport)
-		if !ok {
-			t.Fatal("the server's client has another transport")
-		}
-		transport.TLSClientConfig.ServerName = "example.com" // whom the server's certificate is for
-		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
-		}
-		a, err := actions.New(t.Context(), actions.Config{HTTP: &http.Client{Transport: transport}, Own: &http.Client{Transport: waiting}})
+		a, err := actions.New(t.Context(), actions.Config{HTTP: &http.Client{Transport: to(t, server)}, Own: &http.Client{Transport: waiting}})
 		if err != nil {
 			t.Fatal(err)
 		}

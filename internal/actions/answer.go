@@ -192,16 +192,10 @@ func (s *sending) pages(ctx context.Context) (Answer, error) {
 	next, _ := stringOf(member(s.job.Body, pageToken))
 	next = cmp.Or(next, query.Get(pageToken))
 	for range s.job.Pages.Max {
-		res, err := s.send(ctx, query)
+		page, err := s.page(ctx, query)
 		switch {
 		case err != nil && ctx.Err() != nil && all.last != nil: // time is up, not the pages that are there
 			return all.answer()
-		case err != nil:
-			return Answer{}, err
-		}
-		page, err := s.read(res)
-		_ = res.Body.Close()
-		switch {
 		case err != nil:
 			return Answer{}, err
 		case page.Cut != nil && all.last == nil:
@@ -221,6 +215,15 @@ func (s *sending) pages(ctx context.Context) (Answer, error) {
 		}
 	}
 	return all.answer()
+}
+
+func (s *sending) page(ctx context.Context, query url.Values) (Answer, error) {
+	res, err := s.send(ctx, query)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer res.Body.Close()
+	return s.read(res)
 }
 
 // list is several pages of one list.
@@ -246,7 +249,7 @@ func newList(m *discovery.Method) *list {
 
 func (l *list) add(page jsontext.Value) error {
 	l.last, l.size = nil, l.size+len(page)
-	if json.Unmarshal(page, &l.last) != nil {
+	if json.Unmarshal(page, &l.last) != nil || l.last == nil { // null is read, too
 		return errNoJSON
 	}
 	for field := range l.arrays {

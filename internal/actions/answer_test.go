@@ -377,7 +377,7 @@ func TestPagesThatFail(t *testing.T) {
 	if !errors.As(err, &e) || e.Status != 503 || e.Reason != "backendError" || e.Doubtful {
 		t.Errorf("a page that fails: %#v", err)
 	}
-	for _, page := range []string{"", "{", "[]", "1", `{"users":{}}`, `{"users":"x"}`} {
+	for _, page := range []string{"", "{", "[]", "1", "null", `{"users":{}}`, `{"users":"x"}`} {
 		if _, err := do(t, newActions(t, &pager{pages: []string{users(0, 1, 1), page}}), job); !errors.As(err, &e) {
 			t.Errorf("a page that is %q: %v", page, err)
 		}

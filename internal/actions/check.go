@@ -156,7 +156,7 @@ func checkPath(m *discovery.Method, inPath map[string]string) error {
 		}
 		for _, segment := range segments {
 			if segment == "" || segment == "." || segment == ".." {
-				return jobs.Errorf("params."+name, "is %s; it stands in the address, and may not be empty nor have a part that is empty, . or ..", jobs.Quote(value))
+				return jobs.Errorf("params."+name, "is %s; it stands in the address, and may not be empty nor have a part that is empty, . or .. (a slash at its beginning or end is left out)", jobs.Quote(value))
 			}
 		}
 	}

@@ -80,6 +80,9 @@ var classRows = []classRow{
 	{"calendar.events.patch", Once, mailsGuests},
 	{"calendar.events.update", Once, mailsGuests},
 
+	// What came into the trash since would be lost, too.
+	{"drive.files.emptyTrash", Once, nil},
+
 	// They set labels to what the job says, or bring about a state.
 	{"gmail.users.*.modify", Idempotent, nil},
 	{"gmail.users.*.trash", Idempotent, nil},
@@ -255,6 +258,7 @@ var scopeRows = []scopeRow{
 	{"drive.files.create", []string{"drive.appdata"}, intoAppData, "body.parents is appDataFolder"},
 	{"drive.files.generateIds", []string{"drive.appdata"}, ofAppData, "space or spaces is appDataFolder"},
 	{"drive.files.list", []string{"drive.appdata"}, ofAppData, "space or spaces is appDataFolder"},
+	{"drive.files.list", []string{"drive.appdata", "drive.metadata.readonly"}, withAppData, "spaces has appDataFolder among others"},
 	{"drive.changes.list", []string{"drive.appdata"}, ofAppData, "space or spaces is appDataFolder"},
 	{"drive.changes.watch", []string{"drive.appdata"}, ofAppData, "space or spaces is appDataFolder"},
 	// Files that are made by the one who calls.
@@ -344,6 +348,8 @@ func intoAppData(job jobs.Job, _ url.Values) bool {
 func ofAppData(_ jobs.Job, q url.Values) bool {
 	return q.Get("spaces") == appData || q.Get("space") == appData
 }
+
+func withAppData(_ jobs.Job, q url.Values) bool { return strings.Contains(q.Get("spaces"), appData) }
 
 func asAdmin(job jobs.Job, q url.Values) bool {
 	return q.Get("useAdminAccess") == "true" || member(job.Body, "useAdminAccess").Kind() == 't'

@@ -318,7 +318,8 @@ func TestClasses(t *testing.T) {
 	ofHTTP := map[string]actions.Class{"GET": actions.Read, "POST": actions.Once, "PUT": actions.Idempotent, "PATCH": actions.Idempotent, "DELETE": actions.Idempotent}
 	for _, m := range methods() {
 		class := actions.ClassOf(m)
-		if m.HTTPMethod != "POST" && class != ofHTTP[m.HTTPMethod] {
+		empties := m.ID == "drive.files.emptyTrash" // what came into it since, too
+		if m.HTTPMethod != "POST" && class != ofHTTP[m.HTTPMethod] && !empties {
 			t.Errorf("%s: is %s by %s", m.ID, class, m.HTTPMethod)
 		}
 		if d, err := a.Describe(m.ID); err == nil && d.Lookup != "" && class != actions.Once {

@@ -57,7 +57,7 @@ func (c *Call) checkMedia() error {
 		return nil
 	case c.takesLetter():
 		return jobs.Errorf("media", "is given, but %s takes a letter: give it in message", id)
-	case field != "" && names(c.job.Body, field):
+	case field != "" && member(c.job.Body, field) != nil: // null, too, or the field would be there twice
 		return jobs.Errorf("media", "is given beside body.%s; give one of them", field)
 	case field == "" && c.method.Upload == nil:
 		return jobs.Errorf("media", "is given, but %s uploads nothing", id)

@@ -1,6 +1,7 @@
 package actions_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
 )
@@ -22,15 +24,8 @@ import (
 // made twice once, with a body and without: Go's transport would send it again, and
 // again.
 func TestOnceOverHTTP2(t *testing.T) {
-	address, requests := resetting(t)
-	transport := &http.Transport{
-		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the test's own server
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address)
-		},
-	}
-	t.Cleanup(transport.CloseIdleConnections)
-	a := newActions(t, transport)
+	address, requests := resetting(t, http2.ErrCodeProtocol)
+	a := newActions(t, overHTTP2(t, address))
 	for _, job := range []string{
 		`"calendar.events.quickAdd","params":{"calendarId":"primary","text":"Lunch"}`,
 		`"calendar.calendars.insert","body":{"summary":"Mine"}`,
@@ -44,8 +39,30 @@ func TestOnceOverHTTP2(t *testing.T) {
 	}
 }
 
-// resetting is a server that takes the header of each request, and resets its stream.
-func resetting(t *testing.T) (address string, requests *atomic.Int32) {
+// A stream that is refused was not looked at, and is opened once more.
+func TestRefusedStreamIsNoDoubt(t *testing.T) {
+	address, requests := resetting(t, http2.ErrCodeRefusedStream)
+	_, err := do(t, newActions(t, overHTTP2(t, address)), `{"user":"ada@example.com","action":"calendar.events.quickAdd","params":{"calendarId":"primary","text":"Lunch"}}`)
+	if err != nil || requests.Load() != 2 {
+		t.Errorf("%d requests, %#v; want a second one to succeed", requests.Load(), err)
+	}
+}
+
+func overHTTP2(t *testing.T, address string) *http.Transport {
+	t.Helper()
+	transport := &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the test's own server
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// resetting is a server that takes the header of each request, and resets its stream
+// so: each of them with PROTOCOL_ERROR, otherwise the first.
+func resetting(t *testing.T, code http2.ErrCode) (address string, requests *atomic.Int32) {
 	t.Helper()
 	certified := httptest.NewUnstartedServer(nil)
 	certified.EnableHTTP2 = true
@@ -63,13 +80,13 @@ func resetting(t *testing.T) (address string, requests *atomic.Int32) {
 			if err != nil {
 				return
 			}
-			go reset(conn, requests)
+			go reset(conn, code, requests)
 		}
 	}()
 	return listener.Addr().String(), requests
 }
 
-func reset(conn net.Conn, requests *atomic.Int32) {
+func reset(conn net.Conn, code http2.ErrCode, requests *atomic.Int32) {
 	defer conn.Close()
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
@@ -87,8 +104,14 @@ func reset(conn net.Conn, requests *atomic.Int32) {
 				_ = frames.WriteSettingsAck()
 			}
 		case *http2.HeadersFrame:
-			requests.Add(1)
-			_ = frames.WriteRSTStream(frame.StreamID, http2.ErrCodeProtocol)
+			if requests.Add(1) == 1 || code == http2.ErrCodeProtocol {
+				_ = frames.WriteRSTStream(frame.StreamID, code)
+				continue
+			}
+			var header bytes.Buffer
+			_ = hpack.NewEncoder(&header).WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+			_ = frames.WriteHeaders(http2.HeadersFrameParam{StreamID: frame.StreamID, BlockFragment: header.Bytes(), EndHeaders: true})
+			_ = frames.WriteData(frame.StreamID, true, []byte("{}"))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -145,16 +146,21 @@ func (s *sending) do(req *http.Request, last bool) (*http.Response, error) {
 }
 
 // atMostOnce ends a request that the transport would send again. HTTP/2's does so
-// without end where a stream is reset with PROTOCOL_ERROR.
+// without end where a stream is reset with PROTOCOL_ERROR, each time on another
+// connection, though the other end may have carried it out. It does so after a
+// GOAWAY, too, which cannot be told from here, and once more on the same connection
+// where a stream is refused, which the other end has not looked at (RFC 9113, 8.7).
 func (s *sending) atMostOnce(req *http.Request) *http.Request {
 	var wrote atomic.Bool
-	ctx, cancel := context.WithCancelCause(req.Context())
+	var conn net.Conn // of the request before
+	ctx, cancel := context.WithCancel(req.Context())
 	return req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() { wrote.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) {
-			if wrote.Load() {
-				cancel(errors.New("sent again"))
+		GotConn: func(got httptrace.GotConnInfo) {
+			if wrote.Load() && got.Conn != conn {
+				cancel()
 			}
+			conn = got.Conn
 		},
 	}))
 }

@@ -16,8 +16,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"google.golang.org/api/googleapi"
 )
 
 // maxGathered is the longest request, in bytes, that is put together before it
@@ -196,17 +194,19 @@ func (s *sending) lost(res *http.Response) error {
 
 // passing tells whether a status says to try again.
 func passing(status int) bool {
-	return status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= http.StatusInternalServerError
+	return status == http.StatusTooManyRequests || status == http.StatusRequestTimeout ||
+		status >= http.StatusInternalServerError && status != http.StatusNotImplemented
 }
 
 // pause waits after a break. It gives what broke where that was once too often, or
 // is not the connection's fault.
 func (s *sending) pause(ctx context.Context, broken int, res *http.Response, err error) error {
-	if res != nil {
-		defer res.Body.Close()
-	}
 	if err == nil && broken >= maxBroken {
-		return googleapi.CheckResponse(res)
+		_, err := s.success(res, nil) //nolint:bodyclose // it closes what is no success
+		return err
+	}
+	if res != nil {
+		_ = res.Body.Close()
 	}
 	var media *objectError
 	if err != nil && (broken >= maxBroken || errors.As(err, &media)) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"text/tabwriter"
 
@@ -35,13 +34,10 @@ twice, and an example of a job.`,
 }
 
 func showActions(cmd *cobra.Command, args []string, asJSON bool) error {
-	a, err := actions.New(cmd.Context(), actions.Config{HTTP: &http.Client{}, Own: &http.Client{}}) // nothing is called
-	if err != nil {
-		return err
-	}
-	found := search(a.List(), args)
+	methods := actions.NewMethods()
+	found := search(methods.List(), args)
 	if len(args) == 1 {
-		d, err := a.Describe(args[0])
+		d, err := methods.Describe(args[0])
 		switch {
 		case err == nil:
 			return show(cmd.OutOrStdout(), d, asJSON, describe)
@@ -55,13 +51,12 @@ func showActions(cmd *cobra.Command, args []string, asJSON bool) error {
 	return show(cmd.OutOrStdout(), found, asJSON, list)
 }
 
-func completeActions(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	a, err := actions.New(cmd.Context(), actions.Config{HTTP: &http.Client{}, Own: &http.Client{}})
-	if err != nil || len(args) > 0 {
+func completeActions(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var ids []cobra.Completion
-	for _, m := range a.List() {
+	for _, m := range actions.NewMethods().List() {
 		if strings.HasPrefix(m.ID, typed) {
 			ids = append(ids, cobra.CompletionWithDesc(m.ID, m.Summary))
 		}

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/api/option"
@@ -26,7 +25,7 @@ import (
 
 // Actions makes calls. One serves all jobs and all users at once.
 type Actions struct {
-	methods *discovery.Table
+	*Methods
 	http    *http.Client
 	storage *storage.Service
 }
@@ -58,7 +57,7 @@ func New(ctx context.Context, cfg Config) (*Actions, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Actions{methods: discovery.New(), http: cfg.HTTP, storage: objects}, nil
+	return &Actions{NewMethods(), cfg.HTTP, objects}, nil
 }
 
 // Call is one checked call: it is loaded, then done.
@@ -120,42 +119,6 @@ func (a *Actions) Prepare(ctx context.Context, job jobs.Job) (*Call, error) {
 	// What stands in the job itself is looked into now, before anything is asked
 	// of Google.
 	return c, c.Load(ctx)
-}
-
-// find is the method of that id, if a job may call it.
-func (a *Actions) find(id string) (*discovery.Method, error) {
-	m, ok := a.methods.Method(id)
-	switch {
-	case !ok:
-		return nil, jobs.Errorf("action", "is %s, which is no method that is known here%s; onbehalf actions lists them", jobs.Quote(id), a.meant(id))
-	case anyMatches(secretAnswers, id):
-		return nil, jobs.Errorf("action", "is %s, which answers with a secret; results are published, and no place for one", id)
-	case anyMatches(ownScopes, id):
-		return nil, jobs.Errorf("action", "is %s, which needs the scopes that the script itself uses; they are not known here", id)
-	case len(m.Scopes) == 0:
-		return nil, jobs.Errorf("action", "is %s, for which Google's Discovery document names no scope; it cannot be called with a delegated token", id)
-	}
-	return m, nil
-}
-
-// meant is the method that an unknown id was probably meant to be.
-func (a *Actions) meant(id string) string {
-	first, rest, _ := strings.Cut(id, ".")
-	if _, ok := a.methods.Method(rest); ok { // admin.directory.users.list
-		return didYouMean(rest, []string{rest})
-	}
-	api, ok := a.methods.API(first)
-	if !ok {
-		names := a.methods.Names()
-		if api, ok = a.methods.API(nearest(first, names)); !ok {
-			return ""
-		}
-	}
-	var ids []string
-	for _, m := range api.Methods {
-		ids = append(ids, m.ID)
-	}
-	return didYouMean(id, ids)
 }
 
 // encode writes a body as Google's generated clients do.

@@ -165,14 +165,14 @@ func checkPath(m *discovery.Method, inPath map[string]string) error {
 
 // checkVerb refuses a name that ends as the address of another method does, such as
 // x:cancel: the call that is made would not be the one that was allowed.
-func (a *Actions) checkVerb(m *discovery.Method, inPath map[string]string) error {
+func (ms *Methods) checkVerb(m *discovery.Method, inPath map[string]string) error {
 	i := strings.LastIndex(m.Path, "{+")
 	if i < 0 || !strings.HasSuffix(m.Path, "}") {
 		return nil
 	}
 	name := m.Path[i+len("{+") : len(m.Path)-1]
 	api, _, _ := strings.Cut(m.ID, ".")
-	known, _ := a.methods.API(api)
+	known, _ := ms.facts.API(api)
 	for _, other := range known.Methods {
 		_, verb, ok := strings.Cut(other.Path, "}:")
 		if ok && other.HTTPMethod == m.HTTPMethod && strings.HasSuffix(inPath[name], ":"+verb) {

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"io"
 	"mime"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -171,17 +170,12 @@ func (c *Call) checkType() error {
 	if c.mediaType == "" {
 		return jobs.Errorf("media.contentType", "is missing, and the object has none; give the media type, such as image/png")
 	}
-	if _, _, err := mime.ParseMediaType(c.mediaType); err != nil || strings.ContainsFunc(c.mediaType, unicode.IsControl) {
+	kind, _, err := mime.ParseMediaType(c.mediaType)
+	if err != nil || strings.ContainsFunc(c.mediaType, unicode.IsControl) {
 		return jobs.Errorf("media.contentType", "is %s, here or at the object; give a media type such as image/png", jobs.Quote(c.mediaType))
 	}
-	if c.method.Upload == nil {
+	if c.method.Upload == nil || anyMatches(c.method.Upload.Accept, kind) {
 		return nil
-	}
-	kind, _, _ := strings.Cut(c.mediaType, ";")
-	for _, accepted := range c.method.Upload.Accept {
-		if ok, _ := path.Match(accepted, strings.TrimSpace(kind)); ok {
-			return nil
-		}
 	}
 	return jobs.Errorf("media.contentType", "is %s; %s accepts %s", jobs.Quote(c.mediaType), c.method.ID, enumerate(c.method.Upload.Accept))
 }

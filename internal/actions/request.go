@@ -123,13 +123,11 @@ func (s *sending) do(req *http.Request, last bool) (*http.Response, error) {
 	if s.Class == Once { // also where there is no body, which can always be sent again
 		req = s.atMostOnce(req)
 	}
-	if last {
-		body := &handedOver{ReadCloser: req.Body, left: req.ContentLength, whole: &s.whole}
-		if req.ContentLength == 0 {
-			s.whole.Store(true)
-		} else {
-			req.Body = body
-		}
+	switch {
+	case last && req.ContentLength == 0:
+		s.whole.Store(true)
+	case last:
+		req.Body = &handedOver{ReadCloser: req.Body, left: req.ContentLength, whole: &s.whole}
 	}
 	s.authorize(req)
 	s.status = 0

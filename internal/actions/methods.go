@@ -15,6 +15,48 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
 
+// Methods are what can be called. To tell of them takes no connection.
+type Methods struct{ facts *discovery.Table }
+
+// NewMethods makes the Methods. The facts of an API are read when it is first named.
+func NewMethods() *Methods { return &Methods{discovery.New()} }
+
+// find is the method of that id, if a job may call it.
+func (ms *Methods) find(id string) (*discovery.Method, error) {
+	m, ok := ms.facts.Method(id)
+	switch {
+	case !ok:
+		return nil, jobs.Errorf("action", "is %s, which is no method that is known here%s; onbehalf actions lists them", jobs.Quote(id), ms.meant(id))
+	case anyMatches(secretAnswers, id):
+		return nil, jobs.Errorf("action", "is %s, which answers with a secret; results are published, and no place for one", id)
+	case anyMatches(ownScopes, id):
+		return nil, jobs.Errorf("action", "is %s, which needs the scopes that the script itself uses; they are not known here", id)
+	case len(m.Scopes) == 0:
+		return nil, jobs.Errorf("action", "is %s, for which Google's Discovery document names no scope; it cannot be called with a delegated token", id)
+	}
+	return m, nil
+}
+
+// meant is the method that an unknown id was probably meant to be.
+func (ms *Methods) meant(id string) string {
+	first, rest, _ := strings.Cut(id, ".")
+	if _, ok := ms.facts.Method(rest); ok { // admin.directory.users.list
+		return didYouMean(rest, []string{rest})
+	}
+	api, ok := ms.facts.API(first)
+	if !ok {
+		names := ms.facts.Names()
+		if api, ok = ms.facts.API(nearest(first, names)); !ok {
+			return ""
+		}
+	}
+	var ids []string
+	for _, m := range api.Methods {
+		ids = append(ids, m.ID)
+	}
+	return didYouMean(id, ids)
+}
+
 // Description is all that a person has to know to write a job for a method.
 type Description struct {
 	ID      string `json:"id"`
@@ -59,12 +101,12 @@ type Summary struct {
 
 // List is every method that a job may call, sorted by its id. It reads the facts
 // of all APIs.
-func (a *Actions) List() []Summary {
+func (ms *Methods) List() []Summary {
 	var all []Summary
-	for _, name := range a.methods.Names() {
-		api, _ := a.methods.API(name)
+	for _, name := range ms.facts.Names() {
+		api, _ := ms.facts.API(name)
 		for _, m := range api.Methods {
-			if _, err := a.find(m.ID); err == nil {
+			if _, err := ms.find(m.ID); err == nil {
 				all = append(all, Summary{m.ID, m.Summary})
 			}
 		}
@@ -73,12 +115,12 @@ func (a *Actions) List() []Summary {
 }
 
 // Describe tells all of a method. An error is a [*jobs.FieldError].
-func (a *Actions) Describe(id string) (*Description, error) {
-	m, err := a.find(id)
+func (ms *Methods) Describe(id string) (*Description, error) {
+	m, err := ms.find(id)
 	if err != nil {
 		return nil, err
 	}
-	c := &Call{Actions: a, method: m}
+	c := &Call{method: m}
 	d := &Description{
 		ID: m.ID, Summary: m.Summary, Address: m.HTTPMethod + " " + m.Root + m.Path,
 		Output: m.Download, Pages: itemsOf(m) != "", Units: unitsOf(id), Class: classOf(m, jobs.Job{}, nil), Lookup: lookupOf(id),

@@ -25,6 +25,7 @@ require (
 	golang.org/x/sync v0.24.0
 	google.golang.org/api v0.304.0
 	google.golang.org/grpc v1.84.0
+	software.sslmate.com/src/go-pkcs12 v0.7.4
 )
 
 require (

@@ -42,7 +42,7 @@ const (
 
 // ServeHTTP answers one delivery of a job, as Pub/Sub makes it.
 func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx := telemetry.WithTrace(r.Context(), r.Header, x.project)
+	ctx := telemetry.WithTrace(r.Context(), r.Header, x.google.Project)
 	msg, err := pubsubio.Receive(w, r)
 	if err != nil {
 		// Without a message id there is nothing to publish a result for; Pub/Sub
@@ -159,22 +159,44 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (none actions.Answer
 
 	// Call: once begun it is not broken off, for then nobody could say whether it took
 	// effect; so it is not begun for a caller who has gone, nor without the time.
-	ctx, cancel, err := uninterrupted(ctx, a.startedAt)
-	if err != nil {
-		return none, err
-	}
-	defer cancel()
-	a.called = true
-	return call.Do(ctx, a.token.Authorize)
+	return x.call(ctx, a, call)
 }
 
 // become gives the token of whom the job names: a user, or the service account
 // itself, and never the one in place of the other.
 func (x *Executor) become(ctx context.Context, job jobs.Job, scopes []string) (delegation.Token, error) {
 	if job.As == jobs.AsServiceAccount {
-		return x.minter.ServiceAccountToken(ctx, scopes...)
+		return x.google.Minter.ServiceAccountToken(ctx, 0, scopes...)
 	}
-	return x.minter.Token(ctx, job.User, scopes...)
+	return x.google.Minter.Token(ctx, job.User, scopes...)
+}
+
+// call makes the call; and once more with another token where an API has refused
+// the first, and so has done nothing.
+func (x *Executor) call(ctx context.Context, a *attempt, call *actions.Call) (none actions.Answer, err error) {
+	ctx, cancel, err := uninterrupted(ctx, a.startedAt)
+	if err != nil {
+		return none, err
+	}
+	defer cancel()
+	a.called = true
+	answer, err := call.Do(ctx, a.token.Authorize)
+	if !ended(err) {
+		return answer, err
+	}
+	a.called = false
+	x.google.Minter.Drop(a.token)
+	if a.token, err = x.become(ctx, a.job, call.Scopes); err != nil {
+		return none, err
+	}
+	a.called = true
+	return call.Do(ctx, a.token.Authorize)
+}
+
+// ended tells whether an API has refused the user's token.
+func ended(err error) bool {
+	var refused *actions.Error
+	return errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && refused.Object == "" && !refused.Doubtful
 }
 
 // uninterrupted is ctx without its caller's hanging up, for the time of a call.
@@ -200,10 +222,10 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	defer cancel()
 	outcome := x.judge(a)
 	if outcome.dropToken {
-		x.minter.Drop(a.token)
+		x.google.Minter.Drop(a.token)
 	}
 	if outcome.renewOwn {
-		x.own.renew()
+		x.google.Own.Renew()
 	}
 	if outcome.Answer != Done {
 		x.release(ctx, a)
@@ -223,7 +245,7 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 			x.unpublished.Store(&unpublishedError{problem, time.Now()})
 		}
 		if status.Code(err) == codes.Unauthenticated {
-			x.own.renew()
+			x.google.Own.Renew()
 		}
 		outcome.unsettled(problem)
 		return outcome

@@ -43,6 +43,9 @@ type rig struct {
 	google  *sandbox.Server
 	results *published
 	logs    *logs
+	// patience, unless 0, is the time that a request gets: of what passes, no more
+	// is waited for.
+	patience time.Duration
 }
 
 // setup makes a rig. change, if any, may change what the function is given.
@@ -65,7 +68,7 @@ func setup(t *testing.T, change ...func(*config.Config, *functions.Options)) *ri
 		t.Fatal(err)
 	}
 	r := &rig{google: google, results: &published{}, logs: &logs{}}
-	o := functions.Options{Logger: telemetry.NewLogger(r.logs, slog.LevelDebug), Credentials: func() (*auth.Credentials, error) { return google.Credentials(world.Runtime), nil }, Policy: allowed, Results: r.results}
+	o := functions.Options{Logger: telemetry.NewLogger(r.logs, slog.LevelDebug), Credentials: func() (*auth.Credentials, error) { return google.Credentials(world.Runtime), nil }, Caller: world.Runtime, Policy: allowed, Results: r.results}
 	for _, f := range change {
 		f(&cfg, &o)
 	}
@@ -195,7 +198,13 @@ func (r *rig) deliver(t *testing.T, messageID, data string, header ...string) in
 
 func (r *rig) post(t *testing.T, body []byte, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", bytes.NewReader(body))
+	ctx := t.Context()
+	if r.patience != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.patience)
+		defer cancel()
+	}
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}

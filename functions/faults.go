@@ -217,7 +217,7 @@ var callRows = []row{
 type names struct{ account, user, domain, scopes, project, service string }
 
 func (x *Executor) names(a *attempt) names {
-	n := names{account: x.minter.ServiceAccount(), user: a.job.User, domain: a.job.Domain(), scopes: strings.Join(a.scopes, " "), project: x.accountProject(), service: a.service}
+	n := names{account: x.google.Minter.ServiceAccount(), user: a.job.User, domain: a.job.Domain(), scopes: strings.Join(a.scopes, " "), project: x.accountProject(), service: a.service}
 	if a.job.As == jobs.AsServiceAccount {
 		n.user = n.account
 	}
@@ -227,11 +227,11 @@ func (x *Executor) names(a *attempt) names {
 // accountProject is the project of the delegated service account, where APIs
 // have to be on: its e-mail address is NAME@PROJECT.iam.gserviceaccount.com.
 func (x *Executor) accountProject() string {
-	_, domain, _ := strings.Cut(x.minter.ServiceAccount(), "@")
+	_, domain, _ := strings.Cut(x.google.Minter.ServiceAccount(), "@")
 	if project, ok := strings.CutSuffix(domain, ".iam.gserviceaccount.com"); ok {
 		return project
 	}
-	return x.project
+	return x.google.Project
 }
 
 func (n names) fill(text string) string {

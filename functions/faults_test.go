@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -61,7 +62,8 @@ func TestEveryKnownAnswer(t *testing.T) {
 		t.Run(row.ID, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			if err := r.google.Order(sandbox.Fault{Row: row.ID, Times: 1}); err != nil {
+			r.patience = 2 * time.Second
+			if err := r.google.Order(sandbox.Fault{Row: row.ID}); err != nil { // until the end
 				t.Fatal(err)
 			}
 			status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter))
@@ -103,20 +105,19 @@ func checkFailure(t *testing.T, results []jobs.Result) {
 	}
 }
 
-// What passes is over at the next delivery, and the job is done once.
+// What passes soon is not even seen in the result: another try is made at once.
 func TestPassingFaults(t *testing.T) {
 	for name, c := range map[string]struct {
-		fault   sandbox.Fault
-		answer  int
-		inserts int
+		fault                  sandbox.Fault
+		signs, tokens, inserts int
 	}{
-		"signature 503":   {sandbox.Fault{Kind: "5xx", Call: "signJwt"}, 503, 1},
-		"signature 429":   {sandbox.Fault{Kind: "429", Call: "signJwt"}, 429, 1},
-		"signature cut":   {sandbox.Fault{Kind: "cut", Call: "signJwt"}, 503, 1},
-		"exchange 503":    {sandbox.Fault{Kind: "5xx", Call: "token"}, 503, 1},
-		"exchange lost":   {sandbox.Fault{Kind: "lost", Call: "token"}, 503, 1},
-		"call 429":        {sandbox.Fault{Kind: "429", Call: "gmail.*"}, 429, 2},
-		"token not valid": {sandbox.Fault{Kind: "expireTokens", Call: "gmail.*"}, 503, 2},
+		"signature 503":   {sandbox.Fault{Kind: "5xx", Call: "signJwt"}, 2, 1, 1},
+		"signature 429":   {sandbox.Fault{Kind: "429", Call: "signJwt"}, 2, 1, 1},
+		"signature cut":   {sandbox.Fault{Kind: "cut", Call: "signJwt"}, 2, 1, 1},
+		"grant to come":   {sandbox.Fault{Row: "S1"}, 2, 1, 1},
+		"exchange 503":    {sandbox.Fault{Kind: "5xx", Call: "token"}, 1, 2, 1},
+		"exchange lost":   {sandbox.Fault{Kind: "lost", Call: "token"}, 1, 2, 1},
+		"token not valid": {sandbox.Fault{Kind: "expireTokens", Call: "gmail.*"}, 2, 2, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := setup(t)
@@ -124,10 +125,43 @@ func TestPassingFaults(t *testing.T) {
 			if err := r.google.Order(c.fault); err != nil {
 				t.Fatal(err)
 			}
+			if status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter)); status != http.StatusOK {
+				t.Fatalf("HTTP %d\n%s", status, r.logs)
+			}
+			got := r.last(t)
+			if got.Status != jobs.Succeeded || got.Attempts != 1 || len(r.google.Letters("ada@example.com")) != 1 {
+				t.Errorf("%+v", got)
+			}
+			r.wantCalls(t, c.signs, c.tokens, c.inserts)
+		})
+	}
+}
+
+// What passes later is over at the next delivery, and the job is done once.
+func TestLongerFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault   sandbox.Fault
+		answer  int
+		inserts int
+	}{
+		"signature 503":    {sandbox.Fault{Kind: "5xx", Call: "signJwt"}, 503, 1},
+		"signature 429":    {sandbox.Fault{Kind: "429", Call: "signJwt"}, 429, 1},
+		"exchange 503":     {sandbox.Fault{Kind: "5xx", Call: "token"}, 503, 1},
+		"call 429":         {sandbox.Fault{Kind: "429", Call: "gmail.*"}, 429, 2},
+		"no token is good": {sandbox.Fault{Kind: "expireTokens", Call: "gmail.*"}, 503, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			r.patience = 2 * time.Second
+			if err := r.google.Order(c.fault); err != nil {
+				t.Fatal(err)
+			}
 			job := insert("j", "ada@example.com", plainLetter)
 			if status := r.deliver(t, "1", job); status != c.answer {
 				t.Fatalf("HTTP %d, want %d\n%s", status, c.answer, r.logs)
 			}
+			r.google.ClearFaults()
 			if status := r.deliver(t, "1", job); status != http.StatusOK {
 				t.Fatalf("then HTTP %d\n%s", status, r.logs)
 			}
@@ -188,7 +222,6 @@ func TestRefusalsAreRemembered(t *testing.T) {
 // job's fault: the job comes again, and a new token is shown.
 func TestTheRuntimesOwnTokenHasEnded(t *testing.T) {
 	for call, fields := range map[string][]any{
-		"signJwt":             nil,
 		"storage.objects.get": {"message", map[string]any{"uri": "gs://letters/welcome.eml"}},
 	} {
 		t.Run(call, func(t *testing.T) {

@@ -108,8 +108,11 @@ func start(w io.Writer) (*Executor, error) {
 	if err == nil {
 		var x *Executor
 		if x, err = New(ctx, cfg, Options{Logger: logger}); err == nil {
-			logger.InfoContext(ctx, "ready", "entryPoint", "Execute", "project", x.project, "serviceAccount", x.minter.ServiceAccount(),
-				"signer", cfg.Signer, "policy", cfg.Policy, "ledger", cfg.Ledger, "resultsTopic", cfg.ResultsTopic, "sandbox", cfg.Sandbox)
+			logger.InfoContext(ctx, "ready", "entryPoint", "Execute", "project", x.google.Project, "serviceAccount", x.google.Minter.ServiceAccount(),
+				"identity", x.google.Own.Source(), "signer", cfg.Signer, "policy", cfg.Policy, "ledger", cfg.Ledger, "resultsTopic", cfg.ResultsTopic, "sandbox", cfg.Sandbox)
+			if _, signs := cfg.Key(); signs || x.google.Own.IsKey() {
+				logger.Log(ctx, telemetry.LevelNotice, "a service-account key is in use; ONBEHALF_SIGNER=iam on Google Cloud, or with workload identity federation, needs none")
+			}
 			return x, nil
 		}
 	}

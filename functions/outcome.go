@@ -159,7 +159,7 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 	r := o.Result
 	attrs := []slog.Attr{
 		slog.String("job", r.Job),
-		slog.String("serviceAccount", x.minter.ServiceAccount()),
+		slog.String("serviceAccount", x.google.Minter.ServiceAccount()),
 		slog.String("user", r.User),
 		slog.String("as", r.As),
 		slog.String("action", r.Action),

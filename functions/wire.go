@@ -5,18 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
 
 	"cloud.google.com/go/auth"
-	"cloud.google.com/go/compute/metadata"
 	"google.golang.org/api/option"
 
+	"github.com/onbehalf-dev/onbehalf/internal/access"
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
-	"github.com/onbehalf-dev/onbehalf/internal/delegation"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 	"github.com/onbehalf-dev/onbehalf/internal/policy"
@@ -25,12 +23,10 @@ import (
 
 // Executor does jobs. One serves all users at once.
 type Executor struct {
-	project string
+	google  *access.Access
 	log     *slog.Logger
 	ledger  ledger.Ledger
 	policy  *policy.Policy
-	own     *identity
-	minter  *delegation.Minter
 	actions *actions.Actions
 	results Results
 	panics  atomic.Int64
@@ -52,6 +48,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Credentials finds the runtime's own; nil finds the application default ones.
 	Credentials func() (*auth.Credentials, error)
+	// Caller is the e-mail address of whom Credentials are.
+	Caller string
 	// Policy stands in for the one that the settings name.
 	Policy *policy.Policy
 	// Results stands in for the topic that the settings name.
@@ -70,52 +68,22 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 	if x.ledger == nil {
 		x.ledger = ledger.NewMemory(0)
 	}
-	client := &http.Client{Transport: transport(cfg.Sandbox), CheckRedirect: noRedirect}
-	if o.Credentials == nil {
-		o.Credentials = findDefault(client)
-		if cfg.Sandbox != "" && os.Getenv("GOOGLE_APPLICATION_CREDENTIALS") == "" {
-			o.Credentials = fromMetadata // a developer's own sign-in has no business there
-		}
-	}
 	var err error
-	if x.own, err = newIdentity(o.Credentials); err != nil {
-		return nil, err
-	}
-	own := &http.Client{Transport: ownTransport{x.own, client.Transport}, CheckRedirect: noRedirect}
-	account, err := x.locate(ctx, cfg)
-	if err != nil {
+	if x.google, err = access.Open(ctx, cfg, access.Options{Credentials: o.Credentials, Caller: o.Caller, Judge: verdict}); err != nil {
 		return nil, err
 	}
 	if x.policy == nil && cfg.Policy != "" {
-		if x.policy, err = readPolicy(ctx, cfg.Policy, own); err != nil {
+		if x.policy, err = x.readPolicy(ctx, cfg.Policy); err != nil {
 			return nil, fmt.Errorf("ONBEHALF_POLICY: %s: %w", cfg.Policy, err)
 		}
 	}
-	if x.minter, err = delegation.New(delegation.Config{ServiceAccount: account, Delegates: cfg.Delegates, Identity: x.own, HTTP: client}); err != nil {
-		return nil, err
-	}
-	if x.actions, err = actions.New(ctx, actions.Config{HTTP: client, Own: own, StorageEmulator: storageEmulator(cfg.StorageEmulator)}); err != nil {
+	if x.actions, err = actions.New(ctx, actions.Config{HTTP: x.google.HTTP, Own: x.google.OwnHTTP, StorageEmulator: storageEmulator(cfg.StorageEmulator)}); err != nil {
 		return nil, err
 	}
 	if x.results == nil {
 		err = x.connectResults(ctx, cfg)
 	}
 	return x, err
-}
-
-// locate finds the project, and the delegated service account's e-mail address.
-func (x *Executor) locate(ctx context.Context, cfg config.Config) (account string, err error) {
-	if x.project = cfg.Project; x.project == "" {
-		if x.project, err = metadata.ProjectIDWithContext(ctx); err != nil {
-			return "", fmt.Errorf("GOOGLE_CLOUD_PROJECT: is not set, and there is no metadata server to ask; set it to the id of the project: %w", err)
-		}
-	}
-	if account = cfg.ServiceAccount; account == "" {
-		if account, err = metadata.EmailWithContext(ctx, "default"); err != nil {
-			return "", fmt.Errorf("ONBEHALF_SERVICE_ACCOUNT: is not set, and there is no metadata server to ask for the runtime's own; set it to the e-mail address of the delegated service account: %w", err)
-		}
-	}
-	return account, nil
 }
 
 // storageEmulator is the base URL of what STORAGE_EMULATOR_HOST names.
@@ -141,9 +109,9 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error 
 	case emulator == "" && cfg.Sandbox != "":
 		return errors.New("PUBSUB_EMULATOR_HOST: is not set, but ONBEHALF_SANDBOX is; results of a sandbox must not go to the real Pub/Sub: set it to HOST:PORT of a Pub/Sub emulator")
 	case emulator == "":
-		opts = append(opts, option.WithAuthCredentials(x.own.credentials()))
+		opts = append(opts, option.WithAuthCredentials(x.google.Own.Credentials()))
 	}
-	results, err := pubsubio.NewResults(ctx, x.project, cfg.ResultsTopic, opts...)
+	results, err := pubsubio.NewResults(ctx, x.google.Project, cfg.ResultsTopic, opts...)
 	if err != nil {
 		return err
 	}
@@ -153,8 +121,8 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error 
 }
 
 // readPolicy reads the policy from a file or from Secret Manager.
-func readPolicy(ctx context.Context, from string, own *http.Client) (*policy.Policy, error) {
-	data, err := readSetting(ctx, from, own)
+func (x *Executor) readPolicy(ctx context.Context, from string) (*policy.Policy, error) {
+	data, err := x.google.ReadSetting(ctx, from)
 	if err != nil {
 		return nil, err
 	}

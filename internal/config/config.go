@@ -24,7 +24,8 @@ type Config struct {
 	ServiceAccount string `env:"ONBEHALF_SERVICE_ACCOUNT"`
 	// Delegates are the service accounts on the way to it, first to last.
 	Delegates []string `env:"ONBEHALF_DELEGATES"`
-	Signer    string   `env:"ONBEHALF_SIGNER, default=iam"`
+	// Signer is iam, key:PATH or key:sm://PROJECT/SECRET/VERSION.
+	Signer string `env:"ONBEHALF_SIGNER, default=iam"`
 	// Policy is a path or sm://PROJECT/SECRET/VERSION; empty refuses every job.
 	Policy string `env:"ONBEHALF_POLICY"`
 	Ledger string `env:"ONBEHALF_LEDGER, default=memory"`
@@ -62,6 +63,8 @@ var (
 	topicPattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 	numberPattern  = regexp.MustCompile(`^[1-9][0-9]{0,9}$`)
 	secretPattern  = regexp.MustCompile(`^sm://[a-z0-9.:-]+/[A-Za-z0-9_-]{1,255}/([0-9]+|latest)$`)
+	// keyPattern has no latest: another key must not come in without anybody's deciding so.
+	keyPattern = regexp.MustCompile(`^key:(sm://[a-z0-9.:-]+/[A-Za-z0-9_-]{1,255}/[0-9]+|[^:]*[^:/][^:]*)$`)
 )
 
 // Load reads and checks the environment, given as os.Environ gives it. An
@@ -96,7 +99,8 @@ func (c *Config) check() []error {
 		{"GOOGLE_CLOUD_PROJECT", c.Project, projectPattern.MatchString(c.Project), "a project id such as my-project-1 is"},
 		{"ONBEHALF_SERVICE_ACCOUNT", c.ServiceAccount, accountPattern.MatchString(c.ServiceAccount), "a service account's e-mail address such as onbehalf@my-project-1.iam.gserviceaccount.com is"},
 		{"ONBEHALF_DELEGATES", strings.Join(c.Delegates, ","), !slices.ContainsFunc(c.Delegates, notAnAccount), "e-mail addresses of service accounts are, separated by commas, first to last"},
-		{"ONBEHALF_SIGNER", c.Signer, c.Signer == "iam", "iam is: this version signs with no key at all"},
+		{"ONBEHALF_SIGNER", c.Signer, c.Signer == "iam" || keyPattern.MatchString(c.Signer), "iam is (no key), or a key in JSON or P12 for those who must: key:PATH or key:sm://PROJECT/SECRET/VERSION, with the number of a version"},
+		{"ONBEHALF_DELEGATES", strings.Join(c.Delegates, ","), c.Signer == "iam", "nothing is beside a key in ONBEHALF_SIGNER: a chain of service accounts is for signing without one"},
 		{"ONBEHALF_LEDGER", c.Ledger, c.Ledger == "memory", "memory is, the only ledger of this version"},
 		{"ONBEHALF_POLICY", c.Policy, pathOrSecret(c.Policy), "a path is, or sm://PROJECT/SECRET/VERSION"},
 		{"ONBEHALF_RULES", c.Rules, pathOrSecret(c.Rules), "a path is, or sm://PROJECT/SECRET/VERSION"},
@@ -119,6 +123,9 @@ func (c *Config) check() []error {
 	}
 	return problems
 }
+
+// Key is where the key that signs is; false where none does.
+func (c *Config) Key() (from string, ok bool) { return strings.CutPrefix(c.Signer, "key:") }
 
 func pathOrSecret(s string) bool { return !strings.HasPrefix(s, "sm:") || secretPattern.MatchString(s) }
 

@@ -52,10 +52,15 @@ func TestLoad(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	for _, c := range []struct{ entry, says string }{
 		{"ONBEHALF_POLCY=p.yaml", "ONBEHALF_POLCY: no such variable; known are ONBEHALF_SERVICE_ACCOUNT,"},
-		{"GOOGLE_CLOUD_PROJECT=My Project", `GOOGLE_CLOUD_PROJECT: "My Project" is not accepted; a project id`},
+		{"GOOGLE_CLOUD_PROJECT=My_Project", `GOOGLE_CLOUD_PROJECT: "My_Project" is not accepted; a project id`},
 		{"ONBEHALF_SERVICE_ACCOUNT=ada@example.com", `ONBEHALF_SERVICE_ACCOUNT: "ada@example.com" is not accepted; a service account's`},
 		{"ONBEHALF_DELEGATES=x", `ONBEHALF_DELEGATES: "x" is not accepted`},
-		{"ONBEHALF_SIGNER=key:/tmp/key.json", `ONBEHALF_SIGNER: "key:/tmp/key.json" is not accepted; iam is`},
+		{"ONBEHALF_SIGNER=key.json", `ONBEHALF_SIGNER: "key.json" is not accepted; iam is`},
+		{"ONBEHALF_SIGNER=key:", "ONBEHALF_SIGNER"},
+		{"ONBEHALF_SIGNER=key:sm:/p/s/1", "ONBEHALF_SIGNER"},
+		{"ONBEHALF_SIGNER=key:sm://p/s", "ONBEHALF_SIGNER"},
+		{"ONBEHALF_SIGNER=key:sm://p/s/latest", "with the number of a version"},
+		{"ONBEHALF_SIGNER=key:k.json ONBEHALF_DELEGATES=a@p.iam.gserviceaccount.com", `ONBEHALF_DELEGATES: "a@p.iam.gserviceaccount.com" is not accepted; nothing is beside a key`},
 		{"ONBEHALF_LEDGER=paper", `ONBEHALF_LEDGER: "paper" is not accepted; memory is`},
 		{"ONBEHALF_POLICY=sm://p/s", `ONBEHALF_POLICY: "sm://p/s" is not accepted; a path is, or sm://PROJECT/SECRET/VERSION`},
 		{"ONBEHALF_RESULTS_TOPIC=projects/p/topics/t", `ONBEHALF_RESULTS_TOPIC: "projects/p/topics/t" is not accepted; a topic's id`},
@@ -75,7 +80,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"ONBEHALF_SANDBOX=127.0.0.1:8085", "ONBEHALF_SANDBOX"},
 		{"ONBEHALF_SANDBOX=http://", "ONBEHALF_SANDBOX"},
 	} {
-		if _, err := config.Load([]string{c.entry}); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, err := config.Load(strings.Fields(c.entry)); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: got %v, want … %s …", c.entry, err, c.says)
 		}
 	}

@@ -11,13 +11,13 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"cloud.google.com/go/auth"
 )
 
 const (
@@ -39,15 +39,12 @@ const (
 
 // Config is what a [Minter] needs.
 type Config struct {
-	// ServiceAccount is the e-mail address of the delegated service account.
-	ServiceAccount string
-	// Delegates are the service accounts from the caller to ServiceAccount,
-	// each of which may create tokens for the next; mostly none.
-	Delegates []string
-	// Identity is whose right to sign is used: the runtime's own credentials.
-	Identity auth.TokenProvider
-	// HTTP makes the calls. It must add no credentials of its own.
+	// Signer signs for the delegated service account.
+	Signer Signer
+	// HTTP exchanges what is signed. It must add no credentials of its own.
 	HTTP *http.Client
+	// Judge says what an error means.
+	Judge func(*Error) Verdict
 	// MaxEntries bounds the cache; 0 is [DefaultMaxEntries].
 	MaxEntries int
 }
@@ -55,20 +52,32 @@ type Config struct {
 // Minter mints and keeps access tokens. It is safe for concurrent use and
 // leaves nothing running when its methods have returned.
 type Minter struct {
-	cfg Config
+	cfg   Config
+	gates gates
+	// clientID is the service account's numeric one, once it is known.
+	clientID atomic.Pointer[string]
 
 	mu      sync.Mutex
-	entries map[key]*list.Element // of recent
-	recent  *list.List            // of *entry, the one used last in front
+	entries map[subject]*list.Element // of recent
+	recent  *list.List                // of *entry, the one used last in front
 }
 
-// key names a token. The user is empty for the service account itself; the
+// subject names a token. The user is empty for the service account itself; the
 // scopes are sorted, so that their order does not matter.
-type key struct{ user, scopes string }
+type subject struct {
+	user, scopes string
+	lifetime     time.Duration
+}
+
+// gate is whose grant the token takes.
+func (s subject) gate() gateKey {
+	_, domain, _ := strings.Cut(s.user, "@")
+	return gateKey{domain, s.scopes}
+}
 
 // entry is what is known for one key: a mint under way, a token, or a refusal.
 type entry struct {
-	key
+	subject
 	*flight
 	expires time.Time // when what came of the flight stops being handed out
 }
@@ -95,21 +104,21 @@ func (f *flight) ended() bool {
 // New makes a minter. It makes no call.
 func New(cfg Config) (*Minter, error) {
 	switch {
-	case cfg.ServiceAccount == "":
-		return nil, errors.New("delegation: ServiceAccount is missing")
-	case cfg.Identity == nil:
-		return nil, errors.New("delegation: Identity is missing")
+	case cfg.Signer == nil:
+		return nil, errors.New("delegation: Signer is missing")
 	case cfg.HTTP == nil:
 		return nil, errors.New("delegation: HTTP is missing")
+	case cfg.Judge == nil:
+		return nil, errors.New("delegation: Judge is missing")
 	}
 	if cfg.MaxEntries == 0 {
 		cfg.MaxEntries = DefaultMaxEntries
 	}
-	return &Minter{cfg: cfg, entries: make(map[key]*list.Element), recent: list.New()}, nil
+	return &Minter{cfg: cfg, gates: gates{of: make(map[gateKey]*gate)}, entries: make(map[subject]*list.Element), recent: list.New()}, nil
 }
 
 // ServiceAccount is the e-mail address of the account that signs.
-func (m *Minter) ServiceAccount() string { return m.cfg.ServiceAccount }
+func (m *Minter) ServiceAccount() string { return m.cfg.Signer.ServiceAccount() }
 
 // Token gives an access token of the user for exactly these scopes. However
 // many callers ask for one token at once, one of them mints it, on its own
@@ -120,22 +129,34 @@ func (m *Minter) Token(ctx context.Context, user string, scopes ...string) (Toke
 		// Without a subject the token would be the service account's own.
 		return Token{}, errors.New("delegation: a user is needed")
 	}
-	return m.token(ctx, strings.ToLower(user), scopes)
+	return m.token(ctx, subject{user: strings.ToLower(user), lifetime: tokenLifetime}, scopes)
 }
 
 // ServiceAccountToken gives an access token of the service account itself, of
-// which otherwise the same holds. It is made in the same way, but names no
-// subject: the right to sign is all that it takes.
-func (m *Minter) ServiceAccountToken(ctx context.Context, scopes ...string) (Token, error) {
-	return m.token(ctx, "", scopes)
+// which otherwise the same holds. A signer without a key asks the IAM Credentials
+// API for it (generateAccessToken), which takes iam.serviceAccounts.getAccessToken;
+// lifetime is up to an hour, or up to 12 where the organisation allows it, and
+// an hour where it is 0.
+func (m *Minter) ServiceAccountToken(ctx context.Context, lifetime time.Duration, scopes ...string) (Token, error) {
+	if lifetime == 0 {
+		lifetime = tokenLifetime
+	}
+	_, issues := m.cfg.Signer.(issuer)
+	switch longest := 12 * time.Hour; {
+	case lifetime < time.Second || lifetime > longest:
+		return Token{}, fmt.Errorf("delegation: a lifetime of %s is not accepted; up to %s is", lifetime, longest)
+	case lifetime != tokenLifetime && !issues:
+		return Token{}, fmt.Errorf("delegation: a lifetime of %s is not accepted; with a key it is always %s", lifetime, tokenLifetime)
+	}
+	return m.token(ctx, subject{lifetime: lifetime}, scopes)
 }
 
-func (m *Minter) token(ctx context.Context, user string, scopes []string) (Token, error) {
+func (m *Minter) token(ctx context.Context, k subject, scopes []string) (Token, error) {
 	if len(scopes) == 0 {
 		return Token{}, errors.New("delegation: at least one scope is needed")
 	}
 	sorted := slices.Sorted(slices.Values(scopes))
-	k := key{user: user, scopes: strings.Join(slices.Compact(sorted), " ")}
+	k.scopes = strings.Join(slices.Compact(sorted), " ")
 	for {
 		e, f := m.look(k)
 		if e != nil {
@@ -156,20 +177,20 @@ func (m *Minter) token(ctx context.Context, user string, scopes []string) (Token
 func (m *Minter) Drop(t Token) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e := m.entry(t.key); e != nil && e.ended() && e.token.secret == t.secret { // the same one, by its pointer
+	if e := m.entry(t.subject); e != nil && e.ended() && e.token.secret == t.secret { // the same one, by its pointer
 		m.remove(e)
 	}
 }
 
 // look gives the flight that answers for k, under way or ended; or, where there
 // is none, the entry for which this caller is to mint.
-func (m *Minter) look(k key) (*entry, *flight) {
+func (m *Minter) look(k subject) (*entry, *flight) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.entry(k)
 	switch {
 	case e == nil:
-		e = &entry{key: k}
+		e = &entry{subject: k}
 		m.entries[k] = m.recent.PushFront(e)
 	case !e.ended():
 		return nil, e.flight
@@ -188,33 +209,55 @@ func (m *Minter) lead(ctx context.Context, e *entry) (Token, error) {
 	defer func() { // also where the mint panics
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		kept := memory(f)
+		kept := m.memory(f)
 		e.expires = time.Now().Add(kept)
 		if kept <= 0 {
 			m.remove(e)
 		}
 		close(f.done)
 	}()
-	f.token, f.err = m.mint(ctx, e.key)
+	f.token, f.err = m.guarded(ctx, e.subject)
 	f.void = f.err != nil && ctx.Err() != nil
 	return f.token, f.err
 }
 
+// guarded mints behind the gate of the domain and the scopes.
+func (m *Minter) guarded(ctx context.Context, k subject) (token Token, err error) {
+	leave, err := m.gates.enter(ctx, k.gate())
+	if err != nil {
+		return Token{}, err
+	}
+	breadth, result := OneUser, errGone
+	defer func() { leave(breadth, result) }() // also where the mint panics
+	token, err = m.mint(ctx, k)
+	var refusal *Error
+	switch {
+	case err == nil:
+		result = nil
+	case errors.As(err, &refusal):
+		breadth, result = m.cfg.Judge(refusal).Breadth, refusal
+	}
+	return token, err
+}
+
+// errGone says of a mint that its caller gave it up.
+var errGone = errors.New("delegation: given up")
+
 // memory is how long what came of a mint is handed out again.
-func memory(f *flight) time.Duration {
+func (m *Minter) memory(f *flight) time.Duration {
 	var refusal *Error
 	switch {
 	case f.void:
 		return 0
 	case f.err == nil:
 		return time.Until(f.token.expires) - freshness
-	case errors.As(f.err, &refusal) && refusal.definite():
+	case errors.As(f.err, &refusal) && !m.cfg.Judge(refusal).Passing:
 		return refusalMemory
 	}
 	return 0
 }
 
-func (m *Minter) entry(k key) *entry {
+func (m *Minter) entry(k subject) *entry {
 	if element := m.entries[k]; element != nil {
 		return element.Value.(*entry) //nolint:errcheck,forcetypeassert // only those go in
 	}
@@ -235,8 +278,8 @@ func (m *Minter) evict() {
 
 // remove lets go of e, unless another entry has taken its place.
 func (m *Minter) remove(e *entry) {
-	if element := m.entries[e.key]; element != nil && element.Value == e {
-		delete(m.entries, e.key)
+	if element := m.entries[e.subject]; element != nil && element.Value == e {
+		delete(m.entries, e.subject)
 		m.recent.Remove(element)
 	}
 }

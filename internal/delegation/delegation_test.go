@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"cloud.google.com/go/auth"
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
@@ -33,9 +33,10 @@ const (
 // google answers the two calls of a mint, without a network, so that it works
 // in a synctest bubble.
 type google struct {
-	signs, exchanges atomic.Int32
-	sign, exchange   func(*http.Request, []byte) (int, string)
-	took             time.Duration
+	signs, exchanges         atomic.Int32
+	sign, exchange, generate func(*http.Request, []byte) (int, string)
+	retryAfter               string // of what is no success
+	took                     time.Duration
 }
 
 func (g *google) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -49,14 +50,16 @@ func (g *google) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	status, answer := 0, ""
-	switch r.URL.Host {
-	case "iamcredentials.googleapis.com":
+	switch {
+	case strings.HasSuffix(r.URL.Path, ":generateAccessToken"):
+		status, answer = g.generate(r, body)
+	case r.URL.Host == "iamcredentials.googleapis.com":
 		n := g.signs.Add(1)
 		status, answer = http.StatusOK, fmt.Sprintf(`{"keyId": "k", "signedJwt": "head.claims%d.signature"}`, n)
 		if g.sign != nil {
 			status, answer = g.sign(r, body)
 		}
-	case "oauth2.googleapis.com":
+	case r.URL.Host == "oauth2.googleapis.com":
 		n := g.exchanges.Add(1)
 		status, answer = http.StatusOK, fmt.Sprintf(`{"access_token": "secret-%d", "token_type": "Bearer", "expires_in": 3599}`, n)
 		if g.exchange != nil {
@@ -66,23 +69,69 @@ func (g *google) RoundTrip(r *http.Request) (*http.Response, error) {
 	if status == 0 {
 		return nil, errors.New("connection reset")
 	}
-	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(answer)), Header: http.Header{}, Request: r}, nil
-}
-
-// machine is the runtime's own identity.
-type machine struct{ err error }
-
-func (m machine) Token(context.Context) (*auth.Token, error) {
-	return &auth.Token{Value: "machine-secret"}, m.err
-}
-
-func minter(t *testing.T, g *google, change ...func(*delegation.Config)) *delegation.Minter {
-	t.Helper()
-	cfg := delegation.Config{ServiceAccount: account, Identity: machine{}, HTTP: &http.Client{Transport: g}}
-	for _, f := range change {
-		f(&cfg)
+	header := http.Header{}
+	if g.retryAfter != "" && status != http.StatusOK {
+		header.Set("Retry-After", g.retryAfter)
 	}
-	m, err := delegation.New(cfg)
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(answer)), Header: header, Request: r}, nil
+}
+
+// machine is the runtime's own identity. Each renewal has another token.
+type machine struct {
+	err     error
+	renewed *atomic.Int32
+}
+
+func (m machine) Authorize(_ context.Context, r *http.Request) error {
+	r.Header.Set("Authorization", "Bearer machine-secret")
+	return m.err
+}
+
+func (m machine) Renew() {
+	if m.renewed != nil {
+		m.renewed.Add(1)
+	}
+}
+
+// judge stands in for what is known of Google's errors.
+func judge(e *delegation.Error) delegation.Verdict {
+	switch {
+	case e.Code == delegation.NoAnswer, e.Code == delegation.NoSignature, e.Status == 408, e.Status == 429, e.Status >= 500, e.Stage == delegation.Sign && e.Status == 401:
+		return delegation.Verdict{Passing: true}
+	case e.Code == "IAM_PERMISSION_DENIED":
+		return delegation.Verdict{Window: 10 * time.Second, Breadth: delegation.EveryUser}
+	case e.Code == "unauthorized_client", e.Stage == delegation.Sign:
+		return delegation.Verdict{Breadth: delegation.EveryUser}
+	case e.Code == "access_denied":
+		return delegation.Verdict{Breadth: delegation.Perhaps}
+	}
+	return delegation.Verdict{}
+}
+
+// config is what a minter is made of that has Google's key sign.
+type config struct {
+	delegation.IAMConfig
+	delegation.Config
+}
+
+func minter(t *testing.T, g *google, change ...func(*config)) *delegation.Minter {
+	t.Helper()
+	client := &http.Client{Transport: g}
+	c := config{
+		delegation.IAMConfig{ServiceAccount: account, Identity: machine{}, HTTP: client},
+		delegation.Config{HTTP: client, Judge: judge},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	if c.Signer == nil {
+		signer, err := delegation.NewIAM(c.IAMConfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Signer = signer
+	}
+	m, err := delegation.New(c.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +185,7 @@ func TestMint(t *testing.T) {
 			}
 			return http.StatusOK, `{"access_token": "secret", "token_type": "bearer", "expires_in": 3599}`
 		}
-		m := minter(t, g, func(c *delegation.Config) { c.Delegates = []string{"a@p.iam.gserviceaccount.com"} })
+		m := minter(t, g, func(c *config) { c.Delegates = []string{"a@p.iam.gserviceaccount.com"} })
 		token, err := m.Token(t.Context(), "Ada@Example.com", other, scope)
 		if err != nil || bearer(token) != "Bearer secret" {
 			t.Errorf("%v, %v", token, err)
@@ -145,12 +194,25 @@ func TestMint(t *testing.T) {
 }
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
+	signer, err := delegation.NewIAM(delegation.IAMConfig{ServiceAccount: account, Identity: machine{}, HTTP: &http.Client{}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for missing, cfg := range map[string]delegation.Config{
+		"Signer": {HTTP: &http.Client{}, Judge: judge},
+		"HTTP":   {Signer: signer, Judge: judge},
+		"Judge":  {Signer: signer, HTTP: &http.Client{}},
+	} {
+		if _, err := delegation.New(cfg); err == nil || !strings.Contains(err.Error(), missing) {
+			t.Errorf("%s: %v", missing, err)
+		}
+	}
+	for missing, cfg := range map[string]delegation.IAMConfig{
 		"ServiceAccount": {Identity: machine{}, HTTP: &http.Client{}},
 		"Identity":       {ServiceAccount: account, HTTP: &http.Client{}},
 		"HTTP":           {ServiceAccount: account, Identity: machine{}},
 	} {
-		if _, err := delegation.New(cfg); err == nil || !strings.Contains(err.Error(), missing) {
+		if _, err := delegation.NewIAM(cfg); err == nil || !strings.Contains(err.Error(), missing) {
 			t.Errorf("%s: %v", missing, err)
 		}
 	}
@@ -171,45 +233,53 @@ func TestATokenNeedsAUserAndAScope(t *testing.T) {
 	}
 }
 
-// The service account's own token names no subject, and is never taken for a
-// user's, nor a user's for it.
+// The service account's own token is asked for as such, names no subject, and is
+// never taken for a user's, nor a user's for it.
 func TestServiceAccountToken(t *testing.T) {
-	g := &google{}
-	var claims []map[string]any
-	g.sign = func(_ *http.Request, body []byte) (int, string) {
-		var asked struct{ Payload string }
-		var c map[string]any
-		if err := errors.Join(json.Unmarshal(body, &asked), json.Unmarshal([]byte(asked.Payload), &c)); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{}
+		var asked []string
+		g.generate = func(_ *http.Request, body []byte) (int, string) {
+			asked = append(asked, string(body))
+			return http.StatusOK, fmt.Sprintf(`{"accessToken": "own-%d", "expireTime": %q}`, len(asked), time.Now().Add(12*time.Hour).UTC().Format(time.RFC3339))
 		}
-		claims = append(claims, c)
-		return http.StatusOK, `{"keyId": "k", "signedJwt": "a.b.c"}`
-	}
-	m := minter(t, g)
-	own, err := m.ServiceAccountToken(t.Context(), scope)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, _ := m.ServiceAccountToken(t.Context(), scope)
-	ada, err := m.Token(t.Context(), "ada@example.com", scope)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bearer(own) == bearer(ada) || bearer(own) != bearer(again) {
-		t.Errorf("the service account has %s, then %s; ada has %s", bearer(own), bearer(again), bearer(ada))
-	}
-	if len(claims) != 2 {
-		t.Fatalf("%d were signed; want 2", len(claims))
-	}
-	if sub, there := claims[0]["sub"]; there || claims[0]["iss"] != account {
-		t.Errorf("the service account's claims name the subject %v, and the issuer %v", sub, claims[0]["iss"])
-	}
-	if claims[1]["sub"] != "ada@example.com" {
-		t.Errorf("ada's claims name the subject %v", claims[1]["sub"])
-	}
-	if _, err := m.ServiceAccountToken(t.Context()); err == nil {
-		t.Error("a token for no scope")
-	}
+		m := minter(t, g, func(c *config) { c.Delegates = []string{"a@p.iam.gserviceaccount.com"} })
+		own := func(lifetime time.Duration) string {
+			t.Helper()
+			token, err := m.ServiceAccountToken(t.Context(), lifetime, other, scope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bearer(token)
+		}
+		first := own(0)
+		ada, err := m.Token(t.Context(), "ada@example.com", scope, other)
+		if err != nil || bearer(ada) == first || own(time.Hour) != first {
+			t.Errorf("the service account has %s, ada has %s, %v", first, bearer(ada), err)
+		}
+		if long := own(12 * time.Hour); long == first {
+			t.Error("a token for twelve hours is the one for one")
+		}
+		time.Sleep(11 * time.Hour)
+		if own(12*time.Hour) != "Bearer own-2" {
+			t.Error("a token for twelve hours was thrown away sooner")
+		}
+		want := []string{
+			`{"scope":["` + scope + `","` + other + `"],"delegates":["projects/-/serviceAccounts/a@p.iam.gserviceaccount.com"],"lifetime":"3600s"}`,
+			`{"scope":["` + scope + `","` + other + `"],"delegates":["projects/-/serviceAccounts/a@p.iam.gserviceaccount.com"],"lifetime":"43200s"}`,
+		}
+		if diff := cmp.Diff(want, asked); diff != "" {
+			t.Errorf("asked (-want +got):\n%s", diff)
+		}
+		if _, err := m.ServiceAccountToken(t.Context(), 0); err == nil {
+			t.Error("a token for no scope")
+		}
+		for _, lifetime := range []time.Duration{-1, time.Millisecond, 12*time.Hour + 1} {
+			if _, err := m.ServiceAccountToken(t.Context(), lifetime, scope); err == nil || !strings.Contains(err.Error(), "12h") {
+				t.Errorf("a lifetime of %s: %v", lifetime, err)
+			}
+		}
+	})
 }
 
 func TestCache(t *testing.T) {
@@ -279,7 +349,7 @@ func TestLegalAnswersOfOtherForms(t *testing.T) {
 
 func TestCacheIsBounded(t *testing.T) {
 	g := &google{}
-	m := minter(t, g, func(c *delegation.Config) { c.MaxEntries = 10 })
+	m := minter(t, g, func(c *config) { c.MaxEntries = 10 })
 	ask := func(n int) {
 		if _, err := m.Token(t.Context(), fmt.Sprintf("user%d@example.com", n), scope); err != nil {
 			t.Fatal(err)
@@ -420,27 +490,6 @@ func TestRefusalsAreRememberedBriefly(t *testing.T) {
 	})
 }
 
-func TestPassingFaultsAreNotRemembered(t *testing.T) {
-	for name, status := range map[string]int{"503": 503, "429": 429, "408": 408, "401": 401, "cut": 0} {
-		t.Run(name, func(t *testing.T) {
-			g := &google{}
-			g.sign = func(*http.Request, []byte) (int, string) {
-				if g.signs.Load() == 1 {
-					return status, `{"error": {"code": 503, "status": "UNAVAILABLE", "message": "m"}}`
-				}
-				return http.StatusOK, `{"signedJwt": "a.b.c"}`
-			}
-			m := minter(t, g)
-			if _, err := m.Token(t.Context(), "ada@example.com", scope); err == nil {
-				t.Error("no error")
-			}
-			if _, err := m.Token(t.Context(), "ada@example.com", scope); err != nil {
-				t.Errorf("then %v", err)
-			}
-		})
-	}
-}
-
 // Whatever the two endpoints say, there is a typed error, and nothing of their
 // words is in its text.
 func TestErrors(t *testing.T) {
@@ -467,7 +516,7 @@ func TestErrors(t *testing.T) {
 		"exchange huge":    {delegation.Exchange, 200, `{"x": "` + strings.Repeat("stolen", 300_000) + `"}`, delegation.NoAnswer},
 		"exchange cut":     {delegation.Exchange, 0, "", delegation.NoAnswer},
 	} {
-		t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			g := &google{}
 			answer := func(*http.Request, []byte) (int, string) { return c.status, c.body }
 			if c.stage == delegation.Sign {
@@ -478,11 +527,11 @@ func TestErrors(t *testing.T) {
 			_, err := minter(t, g).Token(t.Context(), "ada@example.com", scope)
 			var typed *delegation.Error
 			if !errors.As(err, &typed) || typed.Stage != c.stage || typed.Status != c.status || typed.Code != c.code {
-				t.Errorf("%#v", err)
+				t.Errorf("%s: %#v", name, err)
 			}
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 				if text := fmt.Sprintf(verb, err); strings.Contains(text, "stolen") || strings.Contains(text, "\x1b") {
-					t.Errorf("%s shows %s", verb, text)
+					t.Errorf("%s: %s shows %s", name, verb, text)
 				}
 			}
 		})
@@ -491,7 +540,7 @@ func TestErrors(t *testing.T) {
 
 func TestWithoutAnIdentity(t *testing.T) {
 	g := &google{}
-	m := minter(t, g, func(c *delegation.Config) { c.Identity = machine{errors.New("metadata: secret")} })
+	m := minter(t, g, func(c *config) { c.Identity = machine{err: errors.New("metadata: secret")} })
 	_, err := m.Token(t.Context(), "ada@example.com", scope)
 	var typed *delegation.Error
 	if !errors.As(err, &typed) || typed.Code != delegation.NoIdentity || strings.Contains(err.Error(), "secret") {

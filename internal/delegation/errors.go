@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Stage is the step of minting at which an [Error] arose.
@@ -41,6 +43,8 @@ type Error struct {
 	// ("invalid_grant"), ErrorInfo.reason or status of IAM
 	// ("IAM_PERMISSION_DENIED"); or one of ours.
 	Code string
+	// RetryAfter is how long Google asks to be left alone; 0 where it does not say.
+	RetryAfter time.Duration
 
 	text string // Google's message: to recognise it by, never to be shown
 	err  error
@@ -65,27 +69,16 @@ func (e *Error) Says(words string) bool {
 // GoString keeps the message out of %#v, too.
 func (e *Error) GoString() string { return e.Error() }
 
-// definite tells whether asking again soon would get the same answer.
-func (e *Error) definite() bool {
-	switch e.Status {
-	case http.StatusUnauthorized:
-		return e.Stage == Exchange // of the other stage, the runtime's own token has ended
-	case http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return false
-	}
-	return e.Status == http.StatusOK && e.Code != NoAnswer || e.Status >= 400 && e.Status < 500
-}
-
 // do sends req and decodes a 200's body into answer.
-func (m *Minter) do(req *http.Request, stage Stage, answer any) error {
-	res, err := m.cfg.HTTP.Do(req)
+func do(client *http.Client, req *http.Request, stage Stage, answer any) error {
+	res, err := client.Do(req)
 	if err != nil {
-		return noAnswer(req.Context(), stage, 0, err)
+		return &Error{Stage: stage, Code: NoAnswer, err: err}
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return noAnswer(req.Context(), stage, res.StatusCode, err)
+		return &Error{Stage: stage, Status: res.StatusCode, Code: NoAnswer, err: err}
 	}
 	if res.StatusCode != http.StatusOK {
 		return refusal(stage, res, body)
@@ -96,32 +89,34 @@ func (m *Minter) do(req *http.Request, stage Stage, answer any) error {
 	return nil
 }
 
-// noAnswer is a failed connection, or the caller's own giving up.
-func noAnswer(ctx context.Context, stage Stage, status int, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return &Error{Stage: stage, Status: status, Code: NoAnswer, err: err}
-}
-
 // identityError says that the runtime's own credentials could not be had. The
 // library's error may quote an answer's body, so only its kind is kept.
 func identityError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	e := &Error{Stage: Sign, Code: NoIdentity}
 	var answered interface{ Temporary() bool }
-	if errors.As(err, &answered) && answered.Temporary() {
+	if ctx.Err() != nil || errors.As(err, &answered) && answered.Temporary() {
 		e.Code = NoAnswer
 	}
 	return e
 }
 
+// retryAfter reads the header of that name: seconds, or a time (RFC 9110, 10.2.3).
+func retryAfter(header http.Header) time.Duration {
+	value := header.Get("Retry-After")
+	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return max(0, time.Until(at))
+}
+
 // refusal reads Google's error: the token endpoint's {"error",
 // "error_description"} (RFC 6749, 5.2) or the APIs' {"error": {…}}.
 func refusal(stage Stage, res *http.Response, body []byte) *Error {
-	e := &Error{Stage: stage, Status: res.StatusCode, Code: word(strings.ReplaceAll(http.StatusText(res.StatusCode), " ", ""))}
+	e := &Error{Stage: stage, Status: res.StatusCode, RetryAfter: retryAfter(res.Header), Code: word(strings.ReplaceAll(http.StatusText(res.StatusCode), " ", ""))}
 	var oauth struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`

@@ -14,95 +14,92 @@ import (
 
 const (
 	tokenURL  = "https://oauth2.googleapis.com/token"
-	signURL   = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
 	grantType = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523, 2.1
 )
 
-// mint makes one token: claims → signature → exchange.
-func (m *Minter) mint(ctx context.Context, k key) (Token, error) {
-	assertion, err := m.sign(ctx, m.claims(k, time.Now()))
+// mint makes one token: claims → signature → exchange, or by asking for it.
+func (m *Minter) mint(ctx context.Context, k subject) (token Token, err error) {
+	if from, ok := m.cfg.Signer.(issuer); ok && k.user == "" {
+		token, err = patiently(ctx, m.cfg.Judge, func(ctx context.Context) (Token, error) {
+			return from.accessToken(ctx, strings.Fields(k.scopes), k.lifetime)
+		})
+	} else {
+		var answer granted
+		answer, err = m.grant(ctx, claims{Sub: k.user, Scope: k.scopes})
+		token = answer.token
+		if err == nil && token.secret == nil {
+			// A scope that Google does not know is answered 200 with an ID token only.
+			err = &Error{Stage: Exchange, Status: http.StatusOK, Code: NoAccessToken}
+		}
+	}
 	if err != nil {
 		return Token{}, err
 	}
-	token, err := m.exchange(ctx, assertion)
-	if err != nil {
-		return Token{}, err
-	}
-	token.key = k
+	token.subject = k
 	return token, nil
 }
 
-// claims are the JWT's claims for domain-wide delegation
+// claims are what is signed
 // (https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests).
-func (m *Minter) claims(k key, now time.Time) string {
-	issued := now.Add(-clockSkew)
-	claims, _ := json.Marshal(struct { // strings and integers: cannot fail
-		Iss   string `json:"iss"`
-		Sub   string `json:"sub,omitempty"`
-		Scope string `json:"scope"`
-		Aud   string `json:"aud"`
-		Iat   int64  `json:"iat"`
-		Exp   int64  `json:"exp"`
-	}{m.cfg.ServiceAccount, k.user, k.scopes, tokenURL, issued.Unix(), issued.Add(tokenLifetime).Unix()})
-	return string(claims)
+type claims struct {
+	Iss      string `json:"iss"`
+	Sub      string `json:"sub,omitempty"`
+	Scope    string `json:"scope,omitempty"`
+	Audience string `json:"target_audience,omitempty"` // for an ID token in place of a scope
+	Aud      string `json:"aud"`
+	Iat      int64  `json:"iat"`
+	Exp      int64  `json:"exp"`
 }
 
-// sign has the service account's Google-held key sign the claims.
-func (m *Minter) sign(ctx context.Context, claims string) (assertion string, err error) {
-	identity, err := m.cfg.Identity.Token(ctx)
+// granted is what the token endpoint gave.
+type granted struct {
+	token   Token
+	idToken string
+}
+
+// grant has the claims signed, and exchanges them. Each try has the times of
+// its own: an assertion that waited may be too old.
+func (m *Minter) grant(ctx context.Context, c claims) (granted, error) {
+	assertion, err := patiently(ctx, m.cfg.Judge, func(ctx context.Context) (string, error) {
+		issued := time.Now().Add(-clockSkew)
+		c.Iss, c.Aud, c.Iat, c.Exp = m.ServiceAccount(), tokenURL, issued.Unix(), issued.Add(tokenLifetime).Unix()
+		text, err := json.Marshal(c)
+		if err != nil {
+			return "", err
+		}
+		return m.cfg.Signer.SignJWT(ctx, string(text))
+	})
 	if err != nil {
-		return "", identityError(ctx, err)
+		return granted{}, err
 	}
-	delegates := make([]string, 0, len(m.cfg.Delegates))
-	for _, d := range m.cfg.Delegates {
-		delegates = append(delegates, "projects/-/serviceAccounts/"+d)
-	}
-	body, _ := json.Marshal(struct {
-		Payload   string   `json:"payload"`
-		Delegates []string `json:"delegates,omitempty"`
-	}{claims, delegates})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, signURL+url.PathEscape(m.cfg.ServiceAccount)+":signJwt", strings.NewReader(string(body)))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Authorization", cmp.Or(identity.Type, "Bearer")+" "+identity.Value)
-	req.Header.Set("Content-Type", "application/json")
-	var answer struct {
-		SignedJWT string `json:"signedJwt"`
-	}
-	if err := m.do(req, Sign, &answer); err != nil {
-		return "", err
-	}
-	if answer.SignedJWT == "" {
-		return "", &Error{Stage: Sign, Status: http.StatusOK, Code: NoSignature}
-	}
-	return answer.SignedJWT, nil
+	return patiently(ctx, m.cfg.Judge, func(ctx context.Context) (granted, error) { return m.exchange(ctx, assertion) })
 }
 
 // exchange gives the assertion for a token. The request carries no credentials
 // of ours: the assertion alone says who asks.
-func (m *Minter) exchange(ctx context.Context, assertion string) (Token, error) {
+func (m *Minter) exchange(ctx context.Context, assertion string) (granted, error) {
 	asked := time.Now()
 	form := url.Values{"grant_type": {grantType}, "assertion": {assertion}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, tokenURL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return Token{}, err
+		return granted{}, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	var answer struct {
 		AccessToken string  `json:"access_token"`
+		IDToken     string  `json:"id_token"`
 		TokenType   string  `json:"token_type"`
 		ExpiresIn   seconds `json:"expires_in"`
 	}
-	if err := m.do(req, Exchange, &answer); err != nil {
-		return Token{}, err
+	if err := do(m.cfg.HTTP, req, Exchange, &answer); err != nil {
+		return granted{}, err
 	}
-	// A scope that Google does not know is answered 200 with an ID token only.
-	if answer.AccessToken == "" || !strings.EqualFold(cmp.Or(answer.TokenType, "bearer"), "bearer") {
-		return Token{}, &Error{Stage: Exchange, Status: http.StatusOK, Code: NoAccessToken}
+	got := granted{idToken: answer.IDToken}
+	if answer.AccessToken != "" && strings.EqualFold(cmp.Or(answer.TokenType, "bearer"), "bearer") {
+		lifetime := min(time.Duration(cmp.Or(answer.ExpiresIn, unsaidLifetime)), tokenLifetime)
+		got.token = Token{secret: &answer.AccessToken, expires: asked.Add(lifetime)}
 	}
-	lifetime := min(time.Duration(cmp.Or(answer.ExpiresIn, unsaidLifetime)), tokenLifetime)
-	return Token{secret: &answer.AccessToken, expires: asked.Add(lifetime)}, nil
+	return got, nil
 }
 
 // unsaidLifetime is how long a token is trusted to live where the answer does

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Token is an access token of one user. However it is printed, the secret is
-// not: it leaves only by [Token.Authorize].
+// Token is an access token of one user, or of the service account. However it is printed, the secret is
+// not: it leaves only by [Token.Authorize] and [Token.Reveal].
 type Token struct {
-	key
+	subject
 	secret  *string // fmt calls no method of what is in an unexported field, and prints the pointer
 	expires time.Time
 }
@@ -21,6 +21,13 @@ type Token struct {
 func (t Token) Authorize(r *http.Request) {
 	r.Header.Set("Authorization", "Bearer "+*t.secret)
 }
+
+// Reveal gives the secret away. It is for a person who has asked for it, and
+// for nothing that is written down.
+func (t Token) Reveal() string { return *t.secret }
+
+// Expires is when Google stops accepting it.
+func (t Token) Expires() time.Time { return t.expires }
 
 // Fingerprint tells tokens apart in an audit without giving any away: the
 // first 8 bytes of the secret's SHA-256.

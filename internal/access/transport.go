@@ -1,19 +1,16 @@
-package functions
+package access
 
 import (
-	"cmp"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
-
-	"cloud.google.com/go/auth"
 )
 
-// transport makes the one transport that all calls to Google share, so that
+// newTransport makes the one transport that all calls to Google share, so that
 // all users share its connections. sandbox, unless empty, is the base URL that
 // they go to instead.
-func transport(sandbox string) http.RoundTripper {
+func newTransport(sandbox string) http.RoundTripper {
 	shared := &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
 		DialContext:       (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
@@ -34,7 +31,7 @@ func transport(sandbox string) http.RoundTripper {
 	shared.Proxy = nil // the sandbox is on this machine
 	base, err := url.Parse(sandbox)
 	if err != nil { // config has checked it
-		panic("functions: " + sandbox + " is no URL")
+		panic("access: " + sandbox + " is no URL")
 	}
 	return sandboxTransport{base, shared}
 }
@@ -61,23 +58,21 @@ func (t sandboxTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(&out)
 }
 
-// ownTransport puts the runtime's own token on each request.
+// ownTransport makes each request the runtime's own.
 type ownTransport struct {
-	own  auth.TokenProvider
+	own  *Identity
 	next http.RoundTripper
 }
 
 func (t ownTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	token, err := t.own.Token(r.Context())
-	if err != nil {
+	out := *r
+	out.Header = r.Header.Clone()
+	if err := t.own.Authorize(r.Context(), &out); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close() // as a RoundTripper must
 		}
 		return nil, err
 	}
-	out := *r
-	out.Header = r.Header.Clone()
-	out.Header.Set("Authorization", cmp.Or(token.Type, "Bearer")+" "+token.Value)
 	return t.next.RoundTrip(&out)
 }
 

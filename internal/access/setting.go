@@ -1,4 +1,4 @@
-package functions
+package access
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"log/slog"
-	"net/http"
 	"os"
 	"strings"
 
@@ -15,15 +14,15 @@ import (
 	"google.golang.org/api/option"
 )
 
-// readSetting reads a setting's text from a path or from
-// sm://PROJECT/SECRET/VERSION.
-func readSetting(ctx context.Context, from string, own *http.Client) ([]byte, error) {
+// ReadSetting reads a setting's text from a path or from
+// sm://PROJECT/SECRET/VERSION, whose checksum it verifies.
+func (a *Access) ReadSetting(ctx context.Context, from string) ([]byte, error) {
 	rest, ok := strings.CutPrefix(from, "sm://")
 	if !ok {
 		return os.ReadFile(from)
 	}
 	parts := strings.Split(rest, "/") // config has checked that there are three
-	client, err := secretmanager.NewRESTClient(ctx, option.WithHTTPClient(own), option.WithLogger(slog.New(slog.DiscardHandler)))
+	client, err := secretmanager.NewRESTClient(ctx, option.WithHTTPClient(a.OwnHTTP), option.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return nil, err
 	}

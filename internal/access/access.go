@@ -1,0 +1,135 @@
+// Package access is the way to Google: whose identity this is, the transport
+// that all calls share, the settings that lie in Secret Manager, the signer, and
+// the minter that all of these make up. What it opens is the same for a function
+// and for the command line.
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+
+	"cloud.google.com/go/auth"
+
+	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+)
+
+// Access is the way to Google for one process.
+type Access struct {
+	// Project is the id of the Google Cloud project.
+	Project string
+	// Own is the runtime's own identity.
+	Own *Identity
+	// HTTP adds no credentials; OwnHTTP adds the runtime's own.
+	HTTP, OwnHTTP *http.Client
+	// Signer is which signer signs, as ONBEHALF_SIGNER names it; it holds no key.
+	Signer string
+	Minter *delegation.Minter
+}
+
+// Options are what is given beside the settings. The zero value is what a
+// deployed function has.
+type Options struct {
+	// Credentials finds the runtime's own; nil finds the application default ones.
+	Credentials func() (*auth.Credentials, error)
+	// Caller is the e-mail address of whom Credentials are. It is not looked at
+	// without them.
+	Caller string
+	// Judge says what an error of Google's means.
+	Judge func(*delegation.Error) delegation.Verdict
+}
+
+// Open finds the identity, the project and the delegated service account, where
+// the settings do not say, and reads the key, where there is one. An error names
+// the variable that mends it.
+func Open(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
+	a, err := Connect(ctx, cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	if a.Project, err = a.FindProject(ctx, cfg); err != nil {
+		return nil, err
+	}
+	signer, err := a.NewSigner(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	a.Minter, err = delegation.New(delegation.Config{Signer: signer, HTTP: a.HTTP, Judge: o.Judge})
+	return a, err
+}
+
+// Connect finds the identity, and no more: the first step of [Open].
+func Connect(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
+	client := &http.Client{Transport: newTransport(cfg.Sandbox), CheckRedirect: noRedirect}
+	a := &Access{HTTP: client, Signer: cfg.Signer}
+	if o.Credentials == nil {
+		o.Caller = ""
+		o.Credentials = findDefault(client)
+		if cfg.Sandbox != "" && os.Getenv(credentialsFile) == "" {
+			o.Credentials = fromMetadata // a developer's own sign-in has no business there
+		}
+	}
+	own, err := newIdentity(o.Credentials, o.Caller, client)
+	if err != nil {
+		return nil, err
+	}
+	if err := own.checkUniverse(ctx); err != nil {
+		return nil, err
+	}
+	a.Own, a.OwnHTTP = own, &http.Client{Transport: ownTransport{own, client.Transport}, CheckRedirect: noRedirect}
+	return a, nil
+}
+
+// FindProject gives the project's id: the settings', or the identity's own.
+func (a *Access) FindProject(ctx context.Context, cfg config.Config) (string, error) {
+	if cfg.Project != "" {
+		return cfg.Project, nil
+	}
+	project, err := a.Own.project(ctx)
+	if err != nil || project == "" {
+		return "", errors.Join(errors.New("GOOGLE_CLOUD_PROJECT: is not set, and the credentials do not say; set it to the id of the project"), err)
+	}
+	return project, nil
+}
+
+// NewSigner makes the signer that ONBEHALF_SIGNER names. A key of any account
+// but the delegated one is refused.
+func (a *Access) NewSigner(ctx context.Context, cfg config.Config) (delegation.Signer, error) {
+	from, isKey := cfg.Key()
+	if !isKey {
+		account, err := a.FindServiceAccount(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return delegation.NewIAM(delegation.IAMConfig{ServiceAccount: account, Delegates: cfg.Delegates, Identity: a.Own, HTTP: a.HTTP})
+	}
+	data, err := a.ReadSetting(ctx, from)
+	if err != nil {
+		return nil, fmt.Errorf("ONBEHALF_SIGNER: %s: %w", cfg.Signer, err)
+	}
+	key, err := delegation.ParseKey(data, cfg.ServiceAccount)
+	clear(data)
+	if err != nil {
+		return nil, fmt.Errorf("ONBEHALF_SIGNER: %s: %w", cfg.Signer, err)
+	}
+	return key, nil
+}
+
+// FindServiceAccount gives the delegated service account's e-mail address where
+// it signs without a key: the settings', or the runtime's own.
+func (a *Access) FindServiceAccount(ctx context.Context, cfg config.Config) (string, error) {
+	if cfg.ServiceAccount != "" {
+		return cfg.ServiceAccount, nil
+	}
+	who, err := a.Own.Who(ctx)
+	if err == nil && !who.ServiceAccount {
+		err = fmt.Errorf("%s is no service account", who)
+	}
+	if err != nil {
+		return "", fmt.Errorf("ONBEHALF_SERVICE_ACCOUNT: is not set, and the runtime's own cannot stand in; set it to the e-mail address of the delegated service account: %w", err)
+	}
+	return who.Email, nil
+}

@@ -90,10 +90,7 @@ func (a *Actions) Prepare(ctx context.Context, job jobs.Job) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Call{Actions: a, job: job, method: m}
-	if root, err := url.Parse(m.Root); err == nil { // discovery's tests parse them all
-		c.Service = root.Host
-	}
+	c := &Call{Actions: a, job: job, method: m, Service: m.Service()}
 	if c.path, c.query, err = checkParams(m, job); err != nil {
 		return nil, err
 	}

@@ -130,6 +130,25 @@ func (m *Method) Param(name string) (*Param, bool) {
 	return &m.Params[i], true
 }
 
+// services are the names of APIs whose host is not theirs alone.
+var services = map[string]string{
+	"calendar":         "calendar-json.googleapis.com",
+	"drive":            "drive.googleapis.com",
+	"groupsSettings":   "groupssettings.googleapis.com",
+	"siteVerification": "siteverification.googleapis.com",
+}
+
+// Service is the name by which the method's API is switched on in a project, with
+// gcloud services enable, such as "gmail.googleapis.com". Most are the host; the
+// others are those of Google's API library, for Discovery does not state them.
+func (m *Method) Service() string {
+	api, _, _ := strings.Cut(m.ID, ".")
+	if name, ok := services[api]; ok {
+		return name
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(m.Root, "https://"), "/")
+}
+
 // Scope is what a token may be used for.
 type Scope struct {
 	// URL is the scope itself, such as

@@ -158,3 +158,27 @@ func BenchmarkLoad(b *testing.B) {
 		})
 	}
 }
+
+func TestServicesHaveNamesOfTheirOwn(t *testing.T) {
+	table := discovery.New()
+	for id, want := range map[string]string{
+		"gmail.users.messages.insert":      "gmail.googleapis.com",
+		"calendar.events.insert":           "calendar-json.googleapis.com",
+		"drive.files.list":                 "drive.googleapis.com",
+		"directory.users.list":             "admin.googleapis.com",
+		"groupsSettings.groups.get":        "groupssettings.googleapis.com",
+		"siteVerification.webResource.get": "siteverification.googleapis.com",
+	} {
+		if m, ok := table.Method(id); !ok || m.Service() != want {
+			t.Errorf("%s: found %v, of %s; want %s", id, ok, m.Service(), want)
+		}
+	}
+	for _, name := range table.Names() {
+		api, _ := table.API(name)
+		for _, m := range api.Methods {
+			if m.Service() == "www.googleapis.com" {
+				t.Errorf("%s: is of a host that many share, which is no service", m.ID)
+			}
+		}
+	}
+}

@@ -24,6 +24,7 @@ func controlRoutes() []*route {
 		r("POST", "keys/rotate", "a new key for each account", (*call).controlRotate),
 		r("POST", "users", "add a user", (*call).controlAddUser),
 		r("PATCH", "users/{}", "change a user: suspend, archive …", (*call).controlPatchUser),
+		r("PUT", "services/{}", "switch an API on or off in the project: true or false", (*call).controlService),
 		r("PUT", "clients/{}/scopes", "set the delegation entry of a numeric client id: a list of scopes, or null", (*call).controlScopes),
 	}
 }
@@ -145,5 +146,16 @@ func (c *call) controlScopes() reply {
 		return wrong(fmt.Errorf("scopes: %w", err))
 	}
 	a.delegate(scopes)
+	return noContent()
+}
+
+func (c *call) controlService() reply {
+	var on bool
+	if err := strictJSON(c.body, &on); err != nil {
+		return wrong(fmt.Errorf("service: %w", err))
+	}
+	if err := c.SetAPI(c.vars[0], on); err != nil {
+		return refuseRPC(http.StatusNotFound, err.Error())
+	}
 	return noContent()
 }

@@ -70,6 +70,7 @@
 //	POST   /_sandbox/users                  add: {"primaryEmail", "givenName", "familyName", "orgUnitPath", "aliases",
 //	                                        "suspended", "archived", "isAdmin", "noMailbox"}
 //	PATCH  /_sandbox/users/EMAIL            change: the same less the addresses
+//	PUT    /_sandbox/services/NAME          is an API on in the project: true or false
 //	PUT    /_sandbox/clients/ID/scopes      the delegation entry of a numeric client id: ["https://…"], null for none
 //
 // The control API has no authentication: the sandbox belongs on a loopback

@@ -73,7 +73,8 @@ func (c *call) gmailDoor() *reply {
 	return nil
 }
 
-// authorize sets c.tok to a live token with one of the method's scopes.
+// authorize sets c.tok to a live token with one of the method's scopes, for an API
+// that is on.
 func (c *call) authorize() *reply {
 	c.tok = c.presented()
 	if !c.tok.live(c.now()) {
@@ -88,7 +89,7 @@ func (c *call) authorize() *reply {
 		a := c.row("A8").with("Www-Authenticate", `Bearer realm="https://accounts.google.com/", error="insufficient_scope", scope="`+strings.Join(c.route.scopes, " ")+`"`)
 		return &a
 	}
-	return nil
+	return c.apiDoor()
 }
 
 func (c *call) loginRequired() reply {

@@ -76,6 +76,9 @@ func (c *call) target(permission string) (*account, *reply) {
 	if !anyOf(t.scopes, []string{scopeCloudPlatform, scopeIAM}) {
 		return refuse(c.row("S4"))
 	}
+	if a := c.apiDoor(); a != nil {
+		return refuse(*a)
+	}
 	in, err := c.iamRequest()
 	if err != nil {
 		return refuse(badJSON(err, ""))

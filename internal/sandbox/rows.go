@@ -22,7 +22,7 @@ type Row struct {
 	ID     string      `json:"id"`
 	Stage  string      `json:"stage"` // sign, exchange or call
 	Status int         `json:"status"`
-	Body   string      `json:"body"` // JSON; ${user}, ${projectNumber}, ${retryAt}, ${idToken}, ${grantType} are filled at use
+	Body   string      `json:"body"` // JSON; ${user}, ${projectNumber}, ${retryAt}, ${idToken}, ${grantType}, ${service}, ${title} are filled at use
 	Header http.Header `json:"header,omitempty"`
 }
 
@@ -78,6 +78,8 @@ func (c *call) fill(body string) string {
 		"${retryAt}", c.now().Add(mailPause).UTC().Format("2006-01-02T15:04:05.000Z"),
 		"${grantType}", insideJSON(grantOf(c)),
 		"${idToken}", idToken,
+		"${service}", c.route.service(),
+		"${title}", services[c.route.service()],
 	).Replace(body)
 }
 

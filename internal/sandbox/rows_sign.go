@@ -10,8 +10,7 @@ func signRows() []Row {
 		signRow("S1", forbidden, "Permission 'iam.serviceAccounts.signJwt' denied on resource (or it may not exist).",
 			info("IAM_PERMISSION_DENIED", "iam.googleapis.com", "permission", "iam.serviceAccounts.signJwt")),
 		signRow("S2", forbidden, "The caller does not have permission"),
-		signRow("S3", forbidden, apiOff("IAM Service Account Credentials API", "iamcredentials.googleapis.com"),
-			info("SERVICE_DISABLED", "googleapis.com", "consumer", "projects/${projectNumber}", "service", "iamcredentials.googleapis.com")),
+		signRow("S3", forbidden, apiOff, infoOff()),
 		signRow("S4", forbidden, "Request had insufficient authentication scopes.",
 			info("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "googleapis.com", "service", "iamcredentials.googleapis.com")),
 		signRow("S5", forbidden, "Caller does not have required permission to use project ${projectNumber}.",
@@ -32,8 +31,10 @@ func signRow(id string, status int, message string, details ...any) Row {
 }
 
 // apiOff are the words for an API that is not switched on in the project.
-func apiOff(title, service string) string {
-	return title + " has not been used in project ${projectNumber} before or it is disabled. Enable it by visiting " +
-		"https://console.developers.google.com/apis/api/" + service + "/overview?project=${projectNumber} then retry. " +
-		"If you enabled this API recently, wait a few minutes for the action to propagate to our systems and retry."
+const apiOff = "${title} has not been used in project ${projectNumber} before or it is disabled. Enable it by visiting " +
+	"https://console.developers.google.com/apis/api/${service}/overview?project=${projectNumber} then retry. " +
+	"If you enabled this API recently, wait a few minutes for the action to propagate to our systems and retry."
+
+func infoOff() errorInfo {
+	return info("SERVICE_DISABLED", "googleapis.com", "consumer", "projects/${projectNumber}", "service", "${service}")
 }

@@ -26,13 +26,19 @@ func TestRowsArrive(t *testing.T) {
 	token := b.as(ada, "gmail.readonly")
 	filled := strings.NewReplacer("${user}", ada, "${projectNumber}", "424242424242",
 		"${retryAt}", "2026-11-20T12:15:00.000Z", "${grantType}", "x")
+	api := map[string]*strings.Replacer{
+		"sign": strings.NewReplacer("${service}", "iamcredentials.googleapis.com", "${title}", "IAM Service Account Credentials API"),
+		"call": strings.NewReplacer("${service}", "gmail.googleapis.com", "${title}", "Gmail API"),
+	}
 	for _, r := range b.s.Rows() {
 		t.Run(r.ID, func(t *testing.T) {
 			if err := b.s.Order(sandbox.Fault{Row: r.ID, Times: 1, RetryAfter: "7"}); err != nil {
 				t.Fatal(err)
 			}
 			want := filled.Replace(r.Body)
-			if r.Stage == "exchange" {
+			if names := api[r.Stage]; names != nil {
+				want = names.Replace(want)
+			} else {
 				want = strings.ReplaceAll(want, ada, "") // the knock has no assertion to take a user from
 			}
 			a := b.knock(r.Stage, token)

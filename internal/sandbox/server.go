@@ -46,6 +46,7 @@ type Server struct {
 	tokens    *tokens
 	secrets   *secretLog
 	accounts  *accounts
+	apisOff   *nameSet
 	people    *people
 	google    *keyring // signs ID tokens, as accounts.google.com does
 	machine   atomic.Pointer[token]
@@ -81,6 +82,7 @@ func New(world World, o Options) (*Server, error) {
 		store:    newStore(),
 		objects:  newObjects(world.Objects, o.Now()),
 		accounts: newAccounts(),
+		apisOff:  newNameSet(world.DisabledAPIs),
 	}
 	s.secretsOf = newVault(world.Secrets, world.Project, world.ProjectNumber)
 	s.ids.Store(uint64(o.Now().UnixMilli()) << 20) // as Gmail's: a time, then a counter

@@ -19,6 +19,7 @@ type World struct {
 	Runtime       string // e-mail of the account whose identity the metadata server gives
 
 	ServiceAccounts []ServiceAccount
+	DisabledAPIs    []string // that are not switched on in the project, such as "gmail.googleapis.com"
 	Users           []User
 	Groups          []Group
 	SQLInstances    []string          // Cloud SQL: their names
@@ -152,6 +153,11 @@ func (w *World) validate() error {
 	}
 	if err := w.validateAccounts(); err != nil {
 		return err
+	}
+	for i, name := range w.DisabledAPIs {
+		if err := knownAPI(name); err != nil {
+			return fmt.Errorf("disabledApis[%d]: %w", i, err)
+		}
 	}
 	if err := w.validateAddresses(); err != nil {
 		return err

@@ -41,6 +41,7 @@ func TestLoadWorldRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"usres: []":                                                                   "usres",
 		"projectNumber: abc":                                                          `projectNumber: "abc" is not a number`,
+		"disabledApis: [gmail]":                                                       `disabledApis[0]: "gmail" is no API`,
 		"runtime: nobody@example.com":                                                 `runtime: "nobody@example.com" is none of the serviceAccounts`,
 		"users: [{primaryEmail: ada}]":                                                `users[0].primaryEmail: "ada" is not an e-mail address`,
 		"users: [{primaryEmail: a@b}]":                                                `"a@b" is not an e-mail address`,

@@ -47,6 +47,7 @@ type Server struct {
 	secrets   *secretLog
 	accounts  *accounts
 	apisOff   *nameSet
+	viewers   []string // principals that may look at the project
 	people    *people
 	google    *keyring // signs ID tokens, as accounts.google.com does
 	machine   atomic.Pointer[token]
@@ -83,6 +84,7 @@ func New(world World, o Options) (*Server, error) {
 		objects:  newObjects(world.Objects, o.Now()),
 		accounts: newAccounts(),
 		apisOff:  newNameSet(world.DisabledAPIs),
+		viewers:  world.Viewers,
 	}
 	s.secretsOf = newVault(world.Secrets, world.Project, world.ProjectNumber)
 	s.ids.Store(uint64(o.Now().UnixMilli()) << 20) // as Gmail's: a time, then a counter

@@ -62,3 +62,40 @@ func TestEveryAPICanBeOff(t *testing.T) {
 		}
 	}
 }
+
+// Service Usage tells the project's viewers what is on.
+func TestServiceUsage(t *testing.T) {
+	b := setup(t, func(w *sandbox.World, _ *sandbox.Options) {
+		w.DisabledAPIs = []string{"gmail.googleapis.com"}
+		w.ServiceAccounts = append(w.ServiceAccounts, sandbox.ServiceAccount{Email: middle, Signers: []string{robot}})
+	})
+	const base = "/serviceusage.googleapis.com/v1/projects/"
+	get := func(path string) answer { return b.must("GET", base+path, nil, bearer(b.machine())...) }
+	get("onbehalf-sandbox/services/gmail.googleapis.com").says(t, 200, `"state": "DISABLED"`, `"projects/424242424242/services/gmail.googleapis.com"`, "Gmail API")
+	get("424242424242/services/pubsub.googleapis.com").says(t, 200, `"state": "ENABLED"`)
+	const both = "onbehalf-sandbox/services:batchGet?names=projects/onbehalf-sandbox/services/gmail.googleapis.com&names=projects/onbehalf-sandbox/services/drive.googleapis.com"
+	list := get(both).says(t, 200).decode(t)["services"].([]any)
+	if len(list) != 2 || list[0].(map[string]any)["state"] != "DISABLED" || list[1].(map[string]any)["state"] != "ENABLED" {
+		t.Errorf("%v", list)
+	}
+	get("onbehalf-sandbox/services:batchGet").says(t, 400)
+	get("onbehalf-sandbox/services:batchGet?names=projects/other/services/gmail.googleapis.com").says(t, 400, "not of projects/onbehalf-sandbox")
+	get("onbehalf-sandbox/services/nothing.googleapis.com").says(t, 403, "Not found or permission denied for service(s): nothing.googleapis.com.")
+	get("other/services/gmail.googleapis.com").says(t, 403, "AUTH_PERMISSION_DENIED")
+
+	b.must("GET", base+both, nil, bearer(b.own(middle, "cloud-platform"))...).says(t, 403, "Permission denied to get service", "PERMISSION_DENIED")
+	b.must("GET", base+both, nil, bearer(b.own(robot, "gmail.insert"))...).says(t, 403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT")
+	b.must("GET", base+both, nil, bearer("forged")...).says(t, 401)
+	b.must("PUT", "/_sandbox/services/serviceusage.googleapis.com", false).says(t, 204)
+	get(both).says(t, 403, "Service Usage API has not been used", "SERVICE_DISABLED")
+}
+
+// own is a token of an account itself, which the runtime may have made.
+func (b *bundle) own(account string, scopes ...string) string {
+	b.t.Helper()
+	for i := range scopes {
+		scopes[i] = auth + scopes[i]
+	}
+	a := b.must("POST", strings.Replace(b.signPath(account), "signJwt", "generateAccessToken", 1), map[string]any{"scope": scopes}, bearer(b.machine())...)
+	return a.says(b.t, 200).decode(b.t)["accessToken"].(string)
+}

@@ -19,6 +19,7 @@ type World struct {
 	Runtime       string // e-mail of the account whose identity the metadata server gives
 
 	ServiceAccounts []ServiceAccount
+	Viewers         []string // who may read which APIs are on; nil is the runtime alone
 	DisabledAPIs    []string // that are not switched on in the project, such as "gmail.googleapis.com"
 	Users           []User
 	Groups          []Group
@@ -109,6 +110,10 @@ var resourceNames = regexp.MustCompile(`^[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
 // normalize gives addresses one spelling and fills what may be left out.
 func (w *World) normalize() {
 	w.Runtime = strings.ToLower(w.Runtime)
+	if w.Viewers == nil {
+		w.Viewers = []string{w.Runtime}
+	}
+	w.Viewers = lowered(w.Viewers)
 	for i := range w.ServiceAccounts {
 		a := &w.ServiceAccounts[i]
 		a.Email = strings.ToLower(a.Email)
@@ -153,6 +158,11 @@ func (w *World) validate() error {
 	}
 	if err := w.validateAccounts(); err != nil {
 		return err
+	}
+	for i, v := range w.Viewers {
+		if err := validAddress(fmt.Sprintf("viewers[%d]", i), v); err != nil {
+			return err
+		}
 	}
 	for i, name := range w.DisabledAPIs {
 		if err := knownAPI(name); err != nil {

@@ -14,6 +14,7 @@ type worldFile struct {
 	ProjectNumber   *string           `yaml:"projectNumber"`
 	Runtime         *string           `yaml:"runtime"`
 	ServiceAccounts []ServiceAccount  `yaml:"serviceAccounts"`
+	Viewers         []string          `yaml:"viewers"`
 	DisabledAPIs    []string          `yaml:"disabledApis"`
 	Users           []User            `yaml:"users"`
 	Groups          []Group           `yaml:"groups"`
@@ -33,6 +34,7 @@ type worldFile struct {
 //	    uniqueId: "100000000000000000001"
 //	    delegatedScopes: [https://www.googleapis.com/auth/gmail.insert]
 //	    signers: [robot@my-project.iam.gserviceaccount.com]
+//	viewers: [robot@my-project.iam.gserviceaccount.com]
 //	disabledApis: [calendar-json.googleapis.com]
 //	users:
 //	  - {primaryEmail: ada@example.com, givenName: Ada, familyName: Lovelace}
@@ -85,7 +87,7 @@ func (in *worldFile) world() World {
 	if in.VMs != nil {
 		w.VMs = in.VMs
 	}
-	w.DisabledAPIs = in.DisabledAPIs
+	w.Viewers, w.DisabledAPIs = in.Viewers, in.DisabledAPIs
 	w.Objects, w.Secrets = bytesOf(in.Objects), bytesOf(in.Secrets)
 	return w
 }

@@ -178,6 +178,9 @@ func (c *call) admission() *reply {
 			return a
 		}
 	}
+	if a := c.serviceDoor(); a != nil {
+		return a
+	}
 	if c.route.takesMedia { // what is said of the media is checked where it is found
 		return nil
 	}

@@ -101,13 +101,14 @@ func (c *call) controlAddUser() reply {
 
 // userPatch has the fields of a user that may change.
 type userPatch struct {
-	GivenName   *string `json:"givenName"`
-	FamilyName  *string `json:"familyName"`
-	OrgUnitPath *string `json:"orgUnitPath"`
-	Suspended   *bool   `json:"suspended"`
-	Archived    *bool   `json:"archived"`
-	IsAdmin     *bool   `json:"isAdmin"`
-	NoMailbox   *bool   `json:"noMailbox"`
+	GivenName   *string   `json:"givenName"`
+	FamilyName  *string   `json:"familyName"`
+	OrgUnitPath *string   `json:"orgUnitPath"`
+	Suspended   *bool     `json:"suspended"`
+	Archived    *bool     `json:"archived"`
+	IsAdmin     *bool     `json:"isAdmin"`
+	NoMailbox   *bool     `json:"noMailbox"`
+	ServicesOff *[]string `json:"servicesOff"`
 }
 
 func (c *call) controlPatchUser() reply {
@@ -119,6 +120,11 @@ func (c *call) controlPatchUser() reply {
 	if err := strictJSON(c.body, &patch); err != nil {
 		return wrong(fmt.Errorf("user: %w", err))
 	}
+	if off := patch.ServicesOff; off != nil {
+		if err := validServices("user", *off); err != nil {
+			return wrong(err)
+		}
+	}
 	return c.ok(c.people.change(p, func(u *User) {
 		set(&u.GivenName, patch.GivenName)
 		set(&u.FamilyName, patch.FamilyName)
@@ -127,6 +133,7 @@ func (c *call) controlPatchUser() reply {
 		set(&u.Archived, patch.Archived)
 		set(&u.IsAdmin, patch.IsAdmin)
 		set(&u.NoMailbox, patch.NoMailbox)
+		set(&u.ServicesOff, patch.ServicesOff)
 	}))
 }
 

@@ -68,7 +68,7 @@
 //	GET    /_sandbox/users/EMAIL/letters    {"letters": [{"id", "threadId", "labelIds", "raw" (base64), "internalDate", "via"}]}
 //	POST   /_sandbox/keys/rotate            a new key for each account; keys older than the two before it vanish
 //	POST   /_sandbox/users                  add: {"primaryEmail", "givenName", "familyName", "orgUnitPath", "aliases",
-//	                                        "suspended", "archived", "isAdmin", "noMailbox"}
+//	                                        "suspended", "archived", "isAdmin", "noMailbox", "servicesOff"}
 //	PATCH  /_sandbox/users/EMAIL            change: the same less the addresses
 //	PUT    /_sandbox/services/NAME          is an API on in the project: true or false
 //	PUT    /_sandbox/clients/ID/scopes      the delegation entry of a numeric client id: ["https://…"], null for none

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -100,6 +101,21 @@ func (c *call) apiDoor() *reply {
 	if c.route.stage == stageSign {
 		a = c.row("S3")
 	}
+	return &a
+}
+
+// serviceDoor lets users in to services that are on for them. Which row stands for
+// which service is what people reported.
+func (c *call) serviceDoor() *reply {
+	name, _, _ := strings.Cut(c.route.name, ".")
+	if c.tok.person == nil || !slices.Contains(c.tok.person.user().ServicesOff, name) {
+		return nil
+	}
+	row, ok := map[string]string{"gmail": "A2", "drive": "A6"}[name]
+	if !ok {
+		row = "A18"
+	}
+	a := c.row(row)
 	return &a
 }
 

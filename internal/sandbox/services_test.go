@@ -63,6 +63,33 @@ func TestEveryAPICanBeOff(t *testing.T) {
 	}
 }
 
+// A service that is off for a user refuses that user alone, each in its own words.
+func TestServicesOff(t *testing.T) {
+	b := setup(t, func(w *sandbox.World, _ *sandbox.Options) {
+		w.Users[0].ServicesOff = []string{"gmail", "drive", "calendar", "tasks"}
+	})
+	scopes := []string{"gmail.readonly", "calendar.readonly", "drive.readonly", "tasks.readonly"}
+	ada, grace := b.as(ada, scopes...), b.as(grace, scopes...)
+	for _, tc := range []struct {
+		path   string
+		status int
+		words  string
+	}{
+		{"/gmail.googleapis.com/gmail/v1/users/me/messages", 400, "Mail service not enabled"},
+		{"/www.googleapis.com/drive/v3/files", 401, "Active session is invalid. Error code: 4"},
+		{"/www.googleapis.com/calendar/v3/users/me/calendarList", 403, "the authenticated user cannot access this service"},
+		{"/tasks.googleapis.com/tasks/v1/users/@me/lists", 403, "the authenticated user cannot access this service"},
+	} {
+		b.must("GET", tc.path, nil, bearer(ada)...).says(t, tc.status, tc.words)
+		b.must("GET", tc.path, nil, bearer(grace)...).says(t, 200)
+	}
+	b.must("PATCH", "/_sandbox/users/ada@example.com", `{"servicesOff": ["mail"]}`).says(t, 400, `"mail\" is none of`)
+	b.must("PATCH", "/_sandbox/users/ada@example.com", `{"servicesOff": ["gmail"]}`).says(t, 200)
+	b.must("GET", "/www.googleapis.com/drive/v3/files", nil, bearer(ada)...).says(t, 200)
+	b.must("PATCH", "/_sandbox/users/ada@example.com", `{"servicesOff": []}`).says(t, 200)
+	b.gmail(ada, "GET", "/users/me/messages", nil).says(t, 200)
+}
+
 // Service Usage tells the project's viewers what is on.
 func TestServiceUsage(t *testing.T) {
 	b := setup(t, func(w *sandbox.World, _ *sandbox.Options) {

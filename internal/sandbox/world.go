@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
 )
 
 // A World is what the sandbox holds when it starts: one Google Cloud project
@@ -54,7 +56,8 @@ type User struct {
 	Suspended    bool     `json:"suspended" yaml:"suspended"`
 	Archived     bool     `json:"archived" yaml:"archived"`
 	IsAdmin      bool     `json:"isAdmin" yaml:"isAdmin"`
-	NoMailbox    bool     `json:"noMailbox" yaml:"noMailbox"` // Gmail is off, or no licence
+	NoMailbox    bool     `json:"noMailbox" yaml:"noMailbox"`     // Gmail is off, or no licence
+	ServicesOff  []string `json:"servicesOff" yaml:"servicesOff"` // for this user, as method ids begin: gmail, drive, calendar …
 }
 
 // A Group is a group of the organisation.
@@ -275,6 +278,16 @@ func (u *User) validate(field string) error {
 	}
 	if !strings.HasPrefix(u.OrgUnitPath, "/") {
 		return fmt.Errorf("%s.orgUnitPath: %q does not begin with /", field, u.OrgUnitPath)
+	}
+	return validServices(field, u.ServicesOff)
+}
+
+func validServices(field string, names []string) error {
+	known := discovery.New().Names()
+	for i, name := range names {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("%s.servicesOff[%d]: %q is none of %s", field, i, name, strings.Join(known, ", "))
+		}
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ func TestLoadWorldRefuses(t *testing.T) {
 		"serviceAccounts: [{email: a@b.c, uniqueId: 7}, {email: d@b.c, uniqueId: 7}]": `uniqueId: "7" is there twice`,
 		"serviceAccounts: [{email: a@b.c, uniqueId: x}]":                              `uniqueId: "x" is not a number`,
 		"serviceAccounts: [{email: a@b.c, signers: [x]}]":                             `serviceAccounts[0].signers[0]: "x"`,
+		"users: [{primaryEmail: a@b.c, servicesOff: [mail]}]":                         `users[0].servicesOff[0]: "mail" is none of admin, alertcenter`,
 		"groups: [{email: x}]":               `groups[0].email: "x"`,
 		"groups: [{email: ada@example.com}]": `groups[0].email: "ada@example.com" is an address of users[0] already`,
 		"sqlInstances: [Main]":               `sqlInstances[0]: "Main"`,

@@ -73,6 +73,7 @@ func (c *call) target(permission string) (*account, *reply) {
 	if !t.live(c.now()) {
 		return refuse(unauthenticated(c.bearer() == ""))
 	}
+	c.tok = t
 	if !anyOf(t.scopes, []string{scopeCloudPlatform, scopeIAM}) {
 		return refuse(c.row("S4"))
 	}

@@ -55,8 +55,7 @@ func (c *call) exchange() reply {
 	c.secrets.add(text)
 	switch grant := form.Get("grant_type"); {
 	case grant == grantRefresh:
-		c.secrets.add(form.Get("refresh_token"))
-		return c.row("T26")
+		return c.refresh(form)
 	case grant == grantJWT:
 	case grant == grantOld && form.Get("assertion_type") == grantOldType:
 	default:

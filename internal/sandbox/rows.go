@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -22,7 +23,7 @@ type Row struct {
 	ID     string      `json:"id"`
 	Stage  string      `json:"stage"` // sign, exchange or call
 	Status int         `json:"status"`
-	Body   string      `json:"body"` // JSON; ${user}, ${projectNumber}, ${retryAt}, ${idToken}, ${grantType}, ${service}, ${title} are filled at use
+	Body   string      `json:"body"` // JSON; ${user}, ${projectNumber}, ${retryAt}, ${idToken}, ${grantType}, ${service}, ${title}, ${quotaProject} are filled at use
 	Header http.Header `json:"header,omitempty"`
 }
 
@@ -79,6 +80,7 @@ func (c *call) fill(body string) string {
 		"${grantType}", insideJSON(grantOf(c)),
 		"${idToken}", idToken,
 		"${service}", c.route.service(),
+		"${quotaProject}", insideJSON(cmp.Or(c.req.Header.Get(quotaHeader), c.project)),
 		"${title}", services[c.route.service()],
 	).Replace(body)
 }

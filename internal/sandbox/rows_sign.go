@@ -13,8 +13,11 @@ func signRows() []Row {
 		signRow("S3", forbidden, apiOff, infoOff()),
 		signRow("S4", forbidden, "Request had insufficient authentication scopes.",
 			info("ACCESS_TOKEN_SCOPE_INSUFFICIENT", "googleapis.com", "service", "iamcredentials.googleapis.com")),
-		signRow("S5", forbidden, "Caller does not have required permission to use project ${projectNumber}.",
-			info("USER_PROJECT_DENIED", "googleapis.com", "consumer", "projects/${projectNumber}")),
+		signRow("S5", forbidden, "Caller does not have required permission to use project ${quotaProject}. "+
+			"Grant the caller the roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use permission, "+
+			"by visiting https://console.developers.google.com/iam-admin/iam/project?project=${quotaProject} and then retry. "+
+			"Propagation of the new permission may take a few minutes.",
+			info("USER_PROJECT_DENIED", "googleapis.com", "consumer", "projects/${quotaProject}")),
 		signRow("S6", forbidden, "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: sandbox",
 			info("SECURITY_POLICY_VIOLATED", "googleapis.com", "uid", "sandbox")),
 		signRow("S7", http.StatusTooManyRequests, "Resource has been exhausted (e.g. check quota)."),

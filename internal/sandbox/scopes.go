@@ -12,6 +12,8 @@ const authPrefix = "https://www.googleapis.com/auth/"
 const (
 	scopeCloudPlatform      = authPrefix + "cloud-platform"
 	scopeIAM                = authPrefix + "iam"
+	scopeEmail              = authPrefix + "userinfo.email"
+	scopeOpenID             = "openid"
 	scopeMail               = "https://mail.google.com/"
 	scopeGmailCompose       = authPrefix + "gmail.compose"
 	scopeGmailInsert        = authPrefix + "gmail.insert"

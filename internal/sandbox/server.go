@@ -48,6 +48,7 @@ type Server struct {
 	accounts  *accounts
 	apisOff   *nameSet
 	viewers   []string // principals that may look at the project
+	signIns   []SignIn
 	people    *people
 	google    *keyring // signs ID tokens, as accounts.google.com does
 	machine   atomic.Pointer[token]
@@ -63,6 +64,7 @@ var _ http.Handler = (*Server)(nil)
 // New makes a server of a world. It takes a moment: every account gets a key.
 func New(world World, o Options) (*Server, error) {
 	world.ServiceAccounts = append([]ServiceAccount(nil), world.ServiceAccounts...)
+	world.SignIns = append([]SignIn(nil), world.SignIns...)
 	world.Users = append([]User(nil), world.Users...)
 	world.Groups = append([]Group(nil), world.Groups...)
 	world.normalize()
@@ -85,6 +87,7 @@ func New(world World, o Options) (*Server, error) {
 		accounts: newAccounts(),
 		apisOff:  newNameSet(world.DisabledAPIs),
 		viewers:  world.Viewers,
+		signIns:  world.SignIns,
 	}
 	s.secretsOf = newVault(world.Secrets, world.Project, world.ProjectNumber)
 	s.ids.Store(uint64(o.Now().UnixMilli()) << 20) // as Gmail's: a time, then a counter

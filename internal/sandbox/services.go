@@ -91,9 +91,12 @@ func (rt *route) service() string {
 	return host
 }
 
-// apiDoor lets calls in to APIs that are on in the project. That it stands
+// apiDoor lets calls in to APIs that are on in the project, on whose account they go. That it stands
 // behind the checks of the token is assumed.
 func (c *call) apiDoor() *reply {
+	if a := c.quotaDoor(); a != nil {
+		return a
+	}
 	if !c.apisOff.has(c.route.service()) {
 		return nil
 	}

@@ -20,7 +20,8 @@ const (
 // A token is one access token and what it stands for.
 type token struct {
 	value   string
-	account string  // the service account it was issued to
+	account string  // whom it was issued to: a service account, or who signed in
+	signIn  *SignIn // of somebody who signed in; nil for all others
 	person  *person // whom it acts as; nil is the account itself
 	scopes  []string
 	expires time.Time
@@ -96,18 +97,18 @@ func (t *token) live(now time.Time) bool {
 	return !u.Suspended && !u.Archived
 }
 
-// issue makes a token in the style of Google's, recognisably not one of them.
+// issue makes a token of an account, for itself or to act as a person.
 func (s *Server) issue(account string, as *person, scopes []string, life time.Duration) *token {
+	return s.hand(&token{account: account, person: as, scopes: scopes}, life)
+}
+
+// hand makes the value of a token, in the style of Google's and recognisably not one
+// of them, from when on it is good.
+func (s *Server) hand(t *token, life time.Duration) *token {
 	raw := make([]byte, 30)
 	rand.Read(raw) // never fails, since Go 1.24
 	now := s.now()
-	t := &token{
-		value:   "ya29.sandbox-" + base64.RawURLEncoding.EncodeToString(raw),
-		account: account,
-		person:  as,
-		scopes:  scopes,
-		expires: now.Add(life),
-	}
+	t.value, t.expires = "ya29.sandbox-"+base64.RawURLEncoding.EncodeToString(raw), now.Add(life)
 	s.tokens.add(t, now)
 	s.secrets.add(t.value)
 	return t

@@ -21,6 +21,7 @@ type World struct {
 	Runtime       string // e-mail of the account whose identity the metadata server gives
 
 	ServiceAccounts []ServiceAccount
+	SignIns         []SignIn
 	Viewers         []string // who may read which APIs are on; nil is the runtime alone
 	DisabledAPIs    []string // that are not switched on in the project, such as "gmail.googleapis.com"
 	Users           []User
@@ -41,9 +42,22 @@ type ServiceAccount struct {
 	// the Admin console. Nil means that there is no entry.
 	DelegatedScopes []string `json:"delegatedScopes" yaml:"delegatedScopes"`
 	// Signers may sign for the account. An account is no signer of itself
-	// unless it stands here, as in IAM.
+	// unless it stands here, as in IAM. People of SignIns may stand here too.
 	Signers  []string `json:"signers" yaml:"signers"`
 	Disabled bool     `json:"disabled" yaml:"disabled"`
+}
+
+// A SignIn is a person's own with gcloud auth application-default login: what the
+// refresh token in an authorized_user file stands for. Whoever it is has
+// nothing but what Signers and Viewers say, and needs no place among the Users.
+type SignIn struct {
+	Email        string `yaml:"email"`
+	RefreshToken string `yaml:"refreshToken"`
+	ClientID     string `yaml:"clientId"`
+	ClientSecret string `yaml:"clientSecret"`
+	// QuotaProjects are those on whose account calls may go, by X-Goog-User-Project.
+	// Nil is the world's own.
+	QuotaProjects []string `yaml:"quotaProjects"`
 }
 
 // A User is a person of the Workspace organisation.
@@ -125,6 +139,9 @@ func (w *World) normalize() {
 			a.UniqueID = numericID(a.Email)
 		}
 	}
+	for i := range w.SignIns {
+		w.SignIns[i].Email = strings.ToLower(w.SignIns[i].Email)
+	}
 	for i := range w.Users {
 		w.Users[i].normalize()
 	}
@@ -162,6 +179,20 @@ func (w *World) validate() error {
 	if err := w.validateAccounts(); err != nil {
 		return err
 	}
+	if err := w.validateProject(); err != nil {
+		return err
+	}
+	if err := w.validateSignIns(); err != nil {
+		return err
+	}
+	if err := w.validateAddresses(); err != nil {
+		return err
+	}
+	return w.validateStores()
+}
+
+// validateProject looks at who may see what of the project.
+func (w *World) validateProject() error {
 	for i, v := range w.Viewers {
 		if err := validAddress(fmt.Sprintf("viewers[%d]", i), v); err != nil {
 			return err
@@ -172,10 +203,27 @@ func (w *World) validate() error {
 			return fmt.Errorf("disabledApis[%d]: %w", i, err)
 		}
 	}
-	if err := w.validateAddresses(); err != nil {
-		return err
+	return nil
+}
+
+func (w *World) validateSignIns() error {
+	taken := map[string]bool{}
+	for i, in := range w.SignIns {
+		field := fmt.Sprintf("signIns[%d]", i)
+		if err := validAddress(field+".email", in.Email); err != nil {
+			return err
+		}
+		switch {
+		case in.RefreshToken == "":
+			return errors.New(field + ".refreshToken: is empty")
+		case taken[in.RefreshToken]:
+			return errors.New(field + ".refreshToken: is another's already")
+		case in.ClientID == "":
+			return errors.New(field + ".clientId: is empty")
+		}
+		taken[in.RefreshToken] = true
 	}
-	return w.validateStores()
+	return nil
 }
 
 // validateAddresses lets no two have one address.

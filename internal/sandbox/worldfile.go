@@ -14,6 +14,7 @@ type worldFile struct {
 	ProjectNumber   *string           `yaml:"projectNumber"`
 	Runtime         *string           `yaml:"runtime"`
 	ServiceAccounts []ServiceAccount  `yaml:"serviceAccounts"`
+	SignIns         []SignIn          `yaml:"signIns"`
 	Viewers         []string          `yaml:"viewers"`
 	DisabledAPIs    []string          `yaml:"disabledApis"`
 	Users           []User            `yaml:"users"`
@@ -34,6 +35,7 @@ type worldFile struct {
 //	    uniqueId: "100000000000000000001"
 //	    delegatedScopes: [https://www.googleapis.com/auth/gmail.insert]
 //	    signers: [robot@my-project.iam.gserviceaccount.com]
+//	signIns: [{email: op@example.com, refreshToken: made-up, clientId: id, clientSecret: made-up}]
 //	viewers: [robot@my-project.iam.gserviceaccount.com]
 //	disabledApis: [calendar-json.googleapis.com]
 //	users:
@@ -87,7 +89,7 @@ func (in *worldFile) world() World {
 	if in.VMs != nil {
 		w.VMs = in.VMs
 	}
-	w.Viewers, w.DisabledAPIs = in.Viewers, in.DisabledAPIs
+	w.SignIns, w.Viewers, w.DisabledAPIs = in.SignIns, in.Viewers, in.DisabledAPIs
 	w.Objects, w.Secrets = bytesOf(in.Objects), bytesOf(in.Secrets)
 	return w
 }

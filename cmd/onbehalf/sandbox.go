@@ -56,6 +56,7 @@ Faults are ordered with POST /_sandbox/faults; GET /_sandbox/ says what there is
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8085", "address on this machine to serve at; port 0 takes a free one")
 	cmd.Flags().StringVar(&worldFile, "world", "", "YAML file of users, service accounts and objects (default: a small example.com)")
 	cmd.Flags().DurationVar(&options.Latency, "latency", 0, "how long each answer takes")
+	cmd.Flags().DurationVar(&options.Skew, "clock-offset", 0, "how far the sandbox's clock runs ahead of this machine's, such as 2h or -2h")
 	cmd.Flags().Uint64Var(&options.Seed, "seed", 1, "seed of the faults that are ordered by share")
 	return cmd
 }

@@ -21,7 +21,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rt, vars = s.apis.find(r.Method, path, r.URL.RawQuery)
 	}
 	if rt == nil {
-		s.unknown(r).send(w, r)
+		s.send(w, r, s.unknown(r))
 		return
 	}
 	s.calls.add(rt.name)
@@ -34,6 +34,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.log.Enabled(r.Context(), slog.LevelDebug) {
 		s.log.Debug("sandbox: call", "call", rt.name, "status", a.status)
 	}
+	s.send(w, r, a)
+}
+
+// send dates the answer by the server's clock, since clients measure by it how
+// far their own is off.
+func (s *Server) send(w http.ResponseWriter, r *http.Request, a reply) {
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	a.send(w, r)
 }
 

@@ -22,6 +22,7 @@ type Options struct {
 	Seed    uint64           // of the shares of faults
 	KeyBits int              // of the accounts' RSA keys; 0 is 2048
 	Now     func() time.Time // the server's clock; nil is time.Now
+	Skew    time.Duration    // how far the server's clock runs ahead of Now; negative is behind
 }
 
 // A Server is one fake Google. It is a handler and starts no goroutine.
@@ -112,6 +113,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if now := o.Now; o.Skew != 0 {
+		o.Now = func() time.Time { return now().Add(o.Skew) }
 	}
 	return o
 }

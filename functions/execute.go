@@ -220,7 +220,7 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(leastSettle, min(settleReserve, time.Until(deadline))))
 	defer cancel()
-	outcome := x.judge(a)
+	outcome := x.judge(ctx, a)
 	if outcome.dropToken {
 		x.google.Minter.Drop(a.token)
 	}

@@ -62,7 +62,7 @@ func TestEveryKnownAnswer(t *testing.T) {
 		t.Run(row.ID, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			r.patience = 2 * time.Second
+			r.patience = 4 * time.Second
 			if err := r.google.Order(sandbox.Fault{Row: row.ID}); err != nil { // until the end
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func TestLongerFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			r.patience = 2 * time.Second
+			r.patience = 4 * time.Second
 			if err := r.google.Order(c.fault); err != nil {
 				t.Fatal(err)
 			}

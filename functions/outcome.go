@@ -9,6 +9,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/explain"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 	"github.com/onbehalf-dev/onbehalf/internal/policy"
@@ -47,6 +48,9 @@ type Outcome struct {
 	// Replayed says that the result is that of an earlier delivery, and Held that
 	// another delivery is at the job now.
 	Replayed, Held bool
+	// NotBefore is the time until which Google wants no such call, where Answer is
+	// [Later] and it named one; otherwise zero.
+	NotBefore time.Time
 
 	kept      *jobs.Error // the result's own, where Result.Error says why it is not out
 	dropToken bool        // the user's
@@ -56,7 +60,7 @@ type Outcome struct {
 // judge is the one switch from what came of an attempt to its outcome.
 //
 //nolint:gocyclo // one flat switch, a case for each way to end
-func (x *Executor) judge(a *attempt) Outcome {
+func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 	if errors.Is(a.err, errSettled) {
 		return Outcome{Answer: Done, Result: *a.claim.Result, Replayed: true}
 	}
@@ -88,12 +92,15 @@ func (x *Executor) judge(a *attempt) Outcome {
 	case errors.As(a.err, &refusal):
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
 	case errors.As(a.err, &mint):
-		o.blame(x.names(a), mintAnswer(mint, self))
+		x.blame(ctx, &o, a, mintAnswer(mint, self))
+		if o.Answer == Later && mint.RetryAfter > 0 {
+			o.NotBefore = time.Now().Add(mint.RetryAfter)
+		}
 		o.renewOwn = mint.Stage == delegation.Sign && mint.Status == http.StatusUnauthorized
 	case errors.As(a.err, &call) && call.Doubtful:
 		o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
-		o.blame(x.names(a), callAnswer(call, self))
+		x.blame(ctx, &o, a, callAnswer(call, self))
 		// A token that an API refuses is of no use to the next job either.
 		refused := call.Status == http.StatusUnauthorized
 		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
@@ -137,19 +144,21 @@ func (o *Outcome) unsettled(e jobs.Error) {
 }
 
 // blame says who must act on an answer of Google's, and whether to try again.
-func (o *Outcome) blame(n names, a answer) {
-	known := know(a)
-	e := jobs.Error{Stage: a.stage, Fault: known.fault, Code: a.status, Reason: a.code, Message: n.fill(known.message), Fix: n.fill(known.fix)}
-	if known.answer != Done {
-		o.put(known.answer, e)
+func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer) {
+	m := explain.Of(a.Answer)
+	m = m.For(x.names(ctx, at, m))
+	e := jobs.Error{Stage: a.Stage, Fault: m.Fault, Code: a.Status, Reason: a.Code, Message: m.Message, Fix: m.Fix}
+	if reply := replies[m.Retry]; reply != Done {
+		o.put(reply, e)
+		o.NotBefore = m.NotBefore
 		return
 	}
 	// Only Google says which value of the job, what about the account, or which
 	// right it is.
-	if a.words != "" && (known.fault == jobs.FaultJob || known.fault == jobs.FaultUser || a.self) {
+	if a.words != "" && (m.Fault == jobs.FaultJob || m.Fault == jobs.FaultUser || a.Self) {
 		e.Message += " Google says: " + a.words
 	}
-	e.Fix += " Then publish the job under a new id."
+	e.Fix += "\nThen publish the job under a new id." // below, for a command may stand at the end
 	o.fail(jobs.Failed, e)
 }
 
@@ -185,6 +194,9 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 	if e := r.Error; e != nil {
 		attrs = append(attrs, slog.String("stage", string(e.Stage)), slog.String("fault", string(e.Fault)),
 			slog.Int("code", e.Code), slog.String("reason", e.Reason), slog.String("error", e.Message), slog.String("fix", e.Fix))
+	}
+	if !o.NotBefore.IsZero() {
+		attrs = append(attrs, slog.Time("notBefore", o.NotBefore))
 	}
 	if o.kept != nil {
 		attrs = append(attrs, slog.Group("result", slog.String("stage", string(o.kept.Stage)), slog.String("fault", string(o.kept.Fault)), slog.String("reason", o.kept.Reason)))

@@ -1,25 +1,25 @@
 package functions
 
 import (
-	"time"
-
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/explain"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
 
-// verdict tells the minter what an answer means.
-func verdict(e *delegation.Error) delegation.Verdict {
-	k := know(mintAnswer(e, false))
-	v := delegation.Verdict{Passing: k.answer != Done}
-	if e.Code == "IAM_PERMISSION_DENIED" || e.Code == "PERMISSION_DENIED" {
-		v.Window = 10 * time.Second
-	}
-	switch {
-	case k.fault != jobs.FaultAdmin && k.fault != jobs.FaultOperator || v.Passing:
-	case e.Code == "access_denied":
-		v.Breadth = delegation.Perhaps
-	default:
+// Verdict tells a minter what an answer of Google's means for others than who
+// got it.
+func Verdict(e *delegation.Error) delegation.Verdict {
+	m := explain.Of(mintAnswer(e, false).Answer)
+	v := delegation.Verdict{Window: m.Window}
+	switch m.Fault {
+	case jobs.FaultGoogle, jobs.FaultQuota:
+		v.Passing = true
+	case jobs.FaultOperator, jobs.FaultAdmin:
 		v.Breadth = delegation.EveryUser
+		if m.OneUser {
+			v.Breadth = delegation.Perhaps
+		}
+	case jobs.FaultJob, jobs.FaultUser: // this user's alone
 	}
 	return v
 }

@@ -52,10 +52,10 @@ func (e *Error) GoString() string { return e.Error() }
 // Unwrap gives the connection's error, where there was one.
 func (e *Error) Unwrap() error { return e.err }
 
-// Says tells whether Google's message has these words, in any case.
-func (e *Error) Says(words string) bool {
-	return strings.Contains(strings.ToLower(e.text), strings.ToLower(words))
-}
+// Untrusted is Google's message as it came. It may say anything, a token
+// included: it is for recognising the error by, and never to be logged,
+// published or shown.
+func (e *Error) Untrusted() string { return e.text }
 
 // objectError is why an object in Cloud Storage could not be read or written.
 type objectError struct {

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -54,8 +53,6 @@ type Config struct {
 type Minter struct {
 	cfg   Config
 	gates gates
-	// clientID is the service account's numeric one, once it is known.
-	clientID atomic.Pointer[string]
 
 	mu      sync.Mutex
 	entries map[subject]*list.Element // of recent
@@ -63,10 +60,11 @@ type Minter struct {
 }
 
 // subject names a token. The user is empty for the service account itself; the
-// scopes are sorted, so that their order does not matter.
+// scopes are sorted, so that their order does not matter, and empty for an ID
+// token, which has an audience.
 type subject struct {
-	user, scopes string
-	lifetime     time.Duration
+	user, scopes, audience string
+	lifetime               time.Duration
 }
 
 // gate is whose grant the token takes.
@@ -157,6 +155,11 @@ func (m *Minter) token(ctx context.Context, k subject, scopes []string) (Token, 
 	}
 	sorted := slices.Sorted(slices.Values(scopes))
 	k.scopes = strings.Join(slices.Compact(sorted), " ")
+	return m.obtain(ctx, k)
+}
+
+// obtain gives the token that is kept, or the one that is being minted, or mints it.
+func (m *Minter) obtain(ctx context.Context, k subject) (Token, error) {
 	for {
 		e, f := m.look(k)
 		if e != nil {

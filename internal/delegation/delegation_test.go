@@ -475,7 +475,7 @@ func TestRefusalsAreRememberedBriefly(t *testing.T) {
 		ask := func() error { _, err := m.Token(t.Context(), "dead@example.com", scope); return err }
 		for range 5 {
 			var refusal *delegation.Error
-			if err := ask(); !errors.As(err, &refusal) || refusal.Stage != delegation.Exchange || refusal.Status != 400 || refusal.Code != "invalid_grant" || !refusal.Says("user id") {
+			if err := ask(); !errors.As(err, &refusal) || refusal.Stage != delegation.Exchange || refusal.Status != 400 || refusal.Code != "invalid_grant" || !strings.Contains(refusal.Untrusted(), "User ID") {
 				t.Fatalf("%v", err)
 			}
 		}

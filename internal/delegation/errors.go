@@ -60,11 +60,10 @@ func (e *Error) Error() string {
 // Unwrap gives the connection's error, where there was one.
 func (e *Error) Unwrap() error { return e.err }
 
-// Says tells whether Google's message has these words, in any case. One code
-// covers causes that different people must mend; only the message tells them apart.
-func (e *Error) Says(words string) bool {
-	return strings.Contains(strings.ToLower(e.text), strings.ToLower(words))
-}
+// Untrusted is Google's message as it came. It may say anything, a token
+// included: it is for recognising the error by, and never to be logged,
+// published or shown.
+func (e *Error) Untrusted() string { return e.text }
 
 // GoString keeps the message out of %#v, too.
 func (e *Error) GoString() string { return e.Error() }

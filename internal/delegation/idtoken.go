@@ -16,46 +16,52 @@ const NoIDToken = "noIdToken"
 
 // IDToken gives an OpenID Connect token of the service account itself for an
 // audience, such as the URL of a Cloud Run service. It is made in the way of
-// users' tokens, so that the right to sign is all that it takes, and is not kept.
+// users' tokens, so that the right to sign is all that it takes.
 func (m *Minter) IDToken(ctx context.Context, audience string) (Token, error) {
 	if audience == "" {
 		return Token{}, errors.New("delegation: an audience is needed")
 	}
-	token, _, err := m.identify(ctx, audience)
-	return token, err
+	return m.obtain(ctx, subject{audience: audience})
 }
 
 // ClientID is the service account's numeric client id, by which the Admin
-// console knows it. Google's own token says it: no further right is needed.
+// console knows it. An ID token of Google's says it, so no further right is needed.
 func (m *Minter) ClientID(ctx context.Context) (string, error) {
-	if id := m.clientID.Load(); id != nil {
-		return *id, nil
-	}
-	_, id, err := m.identify(ctx, tokenURL) // an audience that nobody would trust it for
+	token, err := m.IDToken(ctx, tokenURL) // an audience that would not trust it
 	if err != nil {
 		return "", err
 	}
-	m.clientID.Store(&id)
+	id, _, ok := read(*token.secret)
+	if !ok {
+		return "", &Error{Stage: Exchange, Status: http.StatusOK, Code: NoIDToken}
+	}
 	return id, nil
 }
 
-// identify makes an ID token, and reads the account's numeric id from it.
-func (m *Minter) identify(ctx context.Context, audience string) (Token, string, error) {
-	got, err := m.grant(ctx, claims{Audience: audience})
-	if err != nil {
-		return Token{}, "", err
+// idToken is the token that the endpoint gave.
+func idToken(secret string) (Token, error) {
+	_, expires, ok := read(secret)
+	if !ok {
+		return Token{}, &Error{Stage: Exchange, Status: http.StatusOK, Code: NoIDToken}
+	}
+	return Token{secret: &secret, expires: expires}, nil
+}
+
+// read gives what an ID token says of whose it is, by the numeric id, and of how
+// long it lives. Its signature is not verified: it came from Google itself.
+func read(secret string) (id string, expires time.Time, ok bool) {
+	parts := strings.Split(secret, ".")
+	if len(parts) != 3 {
+		return "", time.Time{}, false
 	}
 	var body struct {
 		Subject string `json:"sub"`
 		Expires int64  `json:"exp"`
 	}
-	parts := strings.Split(got.idToken, ".")
-	if len(parts) == 3 { // Google has signed it, and gave it to us itself
-		text, _ := base64.RawURLEncoding.DecodeString(parts[1])
-		_ = json.Unmarshal(text, &body)
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(text, &body) != nil {
+		return "", time.Time{}, false
 	}
-	if body.Subject == "" || strings.Trim(body.Subject, "0123456789") != "" {
-		return Token{}, "", &Error{Stage: Exchange, Status: http.StatusOK, Code: NoIDToken}
-	}
-	return Token{secret: &got.idToken, expires: time.Unix(body.Expires, 0)}, body.Subject, nil
+	numeric := body.Subject != "" && strings.Trim(body.Subject, "0123456789") == ""
+	return body.Subject, time.Unix(body.Expires, 0), numeric && body.Expires > 0
 }

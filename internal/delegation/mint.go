@@ -18,25 +18,29 @@ const (
 )
 
 // mint makes one token: claims → signature → exchange, or by asking for it.
-func (m *Minter) mint(ctx context.Context, k subject) (token Token, err error) {
-	if from, ok := m.cfg.Signer.(issuer); ok && k.user == "" {
-		token, err = patiently(ctx, m.cfg.Judge, func(ctx context.Context) (Token, error) {
+func (m *Minter) mint(ctx context.Context, k subject) (Token, error) {
+	token, err := m.make(ctx, k)
+	token.subject = k
+	return token, err
+}
+
+func (m *Minter) make(ctx context.Context, k subject) (Token, error) {
+	if from, ok := m.cfg.Signer.(issuer); ok && k.user == "" && k.audience == "" {
+		return patiently(ctx, m.cfg.Judge, func(ctx context.Context) (Token, error) {
 			return from.accessToken(ctx, strings.Fields(k.scopes), k.lifetime)
 		})
-	} else {
-		var answer granted
-		answer, err = m.grant(ctx, claims{Sub: k.user, Scope: k.scopes})
-		token = answer.token
-		if err == nil && token.secret == nil {
-			// A scope that Google does not know is answered 200 with an ID token only.
-			err = &Error{Stage: Exchange, Status: http.StatusOK, Code: NoAccessToken}
-		}
 	}
-	if err != nil {
+	got, err := m.grant(ctx, claims{Sub: k.user, Scope: k.scopes, Audience: k.audience})
+	switch {
+	case err != nil:
 		return Token{}, err
+	case k.audience != "":
+		return idToken(got.idToken)
+	case got.token.secret == nil:
+		// A scope that Google does not know is answered 200 with an ID token only.
+		return Token{}, &Error{Stage: Exchange, Status: http.StatusOK, Code: NoAccessToken}
 	}
-	token.subject = k
-	return token, nil
+	return got.token, nil
 }
 
 // claims are what is signed

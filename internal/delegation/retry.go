@@ -45,13 +45,17 @@ const (
 // while there is time to act on it.
 func patiently[T any](ctx context.Context, judge func(*Error) Verdict, call func(context.Context) (T, error)) (T, error) {
 	begun := time.Now()
+	var refused *Error // by the try before, which says more than that the time is up
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		v, err := try(ctx, call)
-		if ctx.Err() != nil && err != nil {
+		switch {
+		case err == nil:
+			return v, nil
+		case ctx.Err() != nil && refused != nil:
+			return v, refused
+		case ctx.Err() != nil:
 			return v, ctx.Err()
-		}
-		var refused *Error
-		if err == nil || !errors.As(err, &refused) {
+		case !errors.As(err, &refused):
 			return v, err
 		}
 		// Half of it at random: callers who failed together must not come back so.
@@ -60,7 +64,7 @@ func patiently[T any](ctx context.Context, judge func(*Error) Verdict, call func
 			return v, err
 		}
 		if !sleep(ctx, wait) {
-			return v, ctx.Err()
+			return v, err
 		}
 	}
 }

@@ -242,8 +242,9 @@ func TestAFaultOfPerhapsOneUser(t *testing.T) {
 	t.Run("some", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := &google{}
+			var asked atomic.Int32
 			g.exchange = func(*http.Request, []byte) (int, string) {
-				if n := g.exchanges.Load(); n%4 != 0 { // three of four users
+				if asked.Add(1)%4 != 0 { // three of four users
 					return http.StatusForbidden, accessDenied
 				}
 				return http.StatusOK, `{"access_token": "s", "expires_in": 3599}`

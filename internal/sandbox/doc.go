@@ -48,7 +48,7 @@
 // itself where the sandbox knows its cause, and each can be ordered, as can slow,
 // lost and cut answers; see [Fault]. Faults and calls go by names: Discovery's
 // method ids (gmail.users.messages.insert), signJwt, signBlob,
-// generateAccessToken, generateIdToken, token, keys.*, metadata.*,
+// generateAccessToken, generateIdToken, token, tokeninfo, keys.*, metadata.*,
 // secretmanager.versions.access, serviceusage.services.get and batchGet, and with ".chunk" behind the method for the parts
 // of a resumable upload. Of such a part what arrived is kept when the connection
 // breaks, in whole pieces of 256 KiB.

@@ -14,25 +14,38 @@ import (
 // answer is an answer of Google's that is no success.
 type answer struct {
 	explain.Answer
-	words string // Google's own, fit to be shown; empty where they are not
+	words string        // Google's own, fit to be shown; empty where they are not
+	age   time.Duration // since the job was published
 }
 
 func mintAnswer(e *delegation.Error, self bool) answer {
-	return answer{explain.Answer{Stage: jobs.Stage(e.Stage), Status: e.Status, Code: e.Code, Text: e.Untrusted(), Self: self}, ""}
+	return answer{Answer: explain.Answer{Stage: jobs.Stage(e.Stage), Status: e.Status, Code: e.Code, Text: e.Untrusted(), Self: self}}
 }
 
-func callAnswer(e *actions.Error, self bool) answer {
-	return answer{explain.Answer{Stage: jobs.StageCall, Status: e.Status, Code: e.Reason, Text: e.Untrusted(), Object: e.Object, Self: self}, e.Words()}
+func callAnswer(e *actions.Error, self bool, age time.Duration) answer {
+	return answer{
+		Answer: explain.Answer{Stage: jobs.StageCall, Status: e.Status, Code: e.Reason, Text: e.Untrusted(), Object: e.Object, Self: self},
+		words:  e.Words(), age: age,
+	}
 }
 
-// replies are what is answered to who delivered the job. What may come true
-// in a moment is final here: who asked Google has waited for it.
+// replies are what is answered to who delivered the job.
 var replies = map[explain.Retry]Answer{
 	explain.Never:   Done,
 	explain.Soon:    Again,
 	explain.Later:   Later,
-	explain.Briefly: Done,
+	explain.Briefly: Done, // but see reply
 	explain.Renew:   Again,
+}
+
+// reply is what is answered. What may come true in a moment is final where
+// the minter has waited for it; where the call said so, only once the job is
+// older than that moment.
+func (a answer) reply(m explain.Meaning) Answer {
+	if m.Retry == explain.Briefly && a.Stage == jobs.StageCall && a.age.Abs() < m.Window {
+		return Again
+	}
+	return replies[m.Retry]
 }
 
 // nameTimeout bounds what is asked to put a name into a message.

@@ -1,107 +1,230 @@
 package functions_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/onbehalf-dev/onbehalf/functions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/explain"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
 
-// faults says, for each of Google's known answers, who must act and what
-// Pub/Sub is answered. 200 is a final failure; 429 and 503 bring the job again.
-var faults = map[string]struct {
-	fault  jobs.Fault
-	answer int
-}{
-	"T1": {jobs.FaultAdmin, 200}, "T2": {jobs.FaultAdmin, 200}, "T3": {jobs.FaultAdmin, 200}, "T4": {jobs.FaultAdmin, 200},
-	"T5": {jobs.FaultUser, 200}, "T6": {jobs.FaultUser, 200}, "T7": {jobs.FaultJob, 200}, "T8": {jobs.FaultUser, 200},
-	"T9": {jobs.FaultOperator, 200}, "T10": {jobs.FaultOperator, 200}, "T11": {jobs.FaultOperator, 200}, "T12": {jobs.FaultOperator, 200},
-	"T13": {jobs.FaultOperator, 200}, "T14": {jobs.FaultOperator, 200}, "T15": {jobs.FaultOperator, 200}, "T16": {jobs.FaultOperator, 200},
-	"T17": {jobs.FaultOperator, 200}, "T18": {jobs.FaultUser, 200}, "T19": {jobs.FaultOperator, 200}, "T20": {jobs.FaultAdmin, 200},
-	"T21": {jobs.FaultOperator, 200}, "T22": {jobs.FaultOperator, 200}, "T23": {jobs.FaultOperator, 200}, "T24": {jobs.FaultOperator, 200},
-	"T25": {jobs.FaultGoogle, 503}, "T26": {jobs.FaultOperator, 200}, "T27": {jobs.FaultUser, 200},
-	"S1": {jobs.FaultOperator, 200}, "S2": {jobs.FaultOperator, 200}, "S3": {jobs.FaultOperator, 200}, "S4": {jobs.FaultOperator, 200},
-	"S5": {jobs.FaultOperator, 200}, "S6": {jobs.FaultOperator, 200}, "S7": {jobs.FaultQuota, 429}, "S7b": {jobs.FaultGoogle, 503},
-	"S7c": {jobs.FaultGoogle, 503}, "S8": {jobs.FaultOperator, 200},
-	"A1": {jobs.FaultUser, 200}, "A2": {jobs.FaultUser, 200}, "A3": {jobs.FaultJob, 200}, "A4": {jobs.FaultJob, 200},
-	"A5": {jobs.FaultGoogle, 503}, "A6": {jobs.FaultUser, 200}, "A7": {jobs.FaultJob, 200}, "A8": {jobs.FaultOperator, 200},
-	"A9": {jobs.FaultAdmin, 200}, "A10": {jobs.FaultOperator, 200}, "A11": {jobs.FaultQuota, 429}, "A12": {jobs.FaultQuota, 429},
-	"A13": {jobs.FaultQuota, 429}, "A14": {jobs.FaultJob, 200}, "A15": {jobs.FaultUser, 200}, "A16": {jobs.FaultJob, 200},
-	// A 5xx of an insert leaves it open what has happened: uncertain, not again.
-	"A17": {jobs.FaultGoogle, 200}, "A18": {jobs.FaultUser, 200}, "A19": {jobs.FaultOperator, 200},
+var update = flag.Bool("update", false, "write the result.json of testdata/errors anew")
+
+// errorCase is what one of Google's answers comes to: a file of
+// testdata/errors, named after the sandbox's row.
+type errorCase struct {
+	file    string
+	archive *txtar.Archive
+	status  int    // Google's
+	body    string // Google's; ${…} is what the sandbox fills in
+	error   jobs.Error
+	retry   explain.Retry
+	answer  int // ours
 }
 
-// Every answer that Google is known to give comes to the right people.
+// readCase reads a case and checks that the sandbox's row is its answer.
+func readCase(t *testing.T, row sandbox.Row) errorCase {
+	t.Helper()
+	c := errorCase{file: filepath.Join("testdata", "errors", row.ID+".txtar")}
+	archive, err := txtar.ParseFile(c.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.archive = archive
+	parts := make(map[string]string)
+	for _, f := range archive.Files {
+		parts[f.Name] = string(f.Data)
+	}
+	var answer struct{ Status int }
+	if err := json.Unmarshal([]byte(parts["answer.json"]), &answer); err != nil {
+		t.Fatal(err)
+	}
+	c.status, c.body = answer.Status, parts["body"]
+	if err := json.Unmarshal([]byte(parts["result.json"]), &c.error); err != nil && !*update {
+		t.Fatal(err)
+	}
+	word, reply, _ := strings.Cut(strings.TrimSpace(parts["retry"]), " ")
+	if c.retry = explain.Retry(word); word == "final" {
+		c.retry = explain.Never
+	}
+	if c.answer, err = strconv.Atoi(reply); err != nil {
+		t.Fatalf("%s: retry: %q is not accepted; such as %q is", c.file, parts["retry"], "soon 503")
+	}
+	said := strings.NewReplacer("${title}", "Gmail API", "${service}", "gmail.googleapis.com").Replace(row.Body)
+	if diff := cmp.Diff(pretty(t, said), pretty(t, c.body)); row.Status != c.status || diff != "" {
+		t.Errorf("%s: HTTP %d; the sandbox's row has HTTP %d\n%s", c.file, c.status, row.Status, diff)
+	}
+	return c
+}
+
+func pretty(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Indent(&b, []byte(strings.TrimSpace(text)), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// says is the message of Google's answer.
+func (c errorCase) says(t *testing.T) string {
+	t.Helper()
+	var oauth struct {
+		Description string `json:"error_description"`
+	}
+	var api struct{ Error struct{ Message string } }
+	if json.Unmarshal([]byte(c.body), &api) != nil { // its error is a word
+		if err := json.Unmarshal([]byte(c.body), &oauth); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return oauth.Description + api.Error.Message
+}
+
+// check compares what came of it, or writes it down.
+func (c errorCase) check(t *testing.T, got jobs.Error) {
+	t.Helper()
+	if !*update {
+		if diff := cmp.Diff(c.error, got); diff != "" {
+			t.Errorf("%s: %s", c.file, diff)
+		}
+		return
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(got); err != nil {
+		t.Fatal(err)
+	}
+	for i := range c.archive.Files {
+		if c.archive.Files[i].Name == "result.json" {
+			c.archive.Files[i].Data = b.Bytes()
+		}
+	}
+	if err := os.WriteFile(c.file, txtar.Format(c.archive), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each of Google's known answers comes to the right people, with the words and
+// the remedy that its case has, and is tried again where that helps.
 func TestEveryKnownAnswer(t *testing.T) {
 	server, err := sandbox.New(sandbox.DefaultWorld(), sandbox.Options{KeyBits: 1024})
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := make(map[string]bool)
+	files, err := filepath.Glob("testdata/errors/*.txtar")
+	if err != nil || len(files) != len(server.Rows()) {
+		t.Errorf("%d cases for %d rows of the sandbox, %v", len(files), len(server.Rows()), err)
+	}
 	for _, row := range server.Rows() {
-		want, known := faults[row.ID]
-		if !known {
-			want, known = faults[strings.TrimRight(row.ID, "bcdefgh")]
-		}
-		if !known {
-			t.Errorf("nobody has said what %s means", row.ID)
-			continue
-		}
-		seen[strings.TrimRight(row.ID, "bcdefgh")] = true
 		t.Run(row.ID, func(t *testing.T) {
 			t.Parallel()
+			c := readCase(t, row)
 			r := setup(t)
 			r.patience = 4 * time.Second
-			if err := r.google.Order(sandbox.Fault{Row: row.ID}); err != nil { // until the end
+			if err := r.google.Order(sandbox.Fault{Row: row.ID, User: "ada@example.com"}); err != nil { // until the end
 				t.Fatal(err)
 			}
-			status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter))
+			if status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter)); status != c.answer {
+				t.Errorf("HTTP %d, want %d", status, c.answer)
+			}
 			line := r.logs.attempts(t)[0]
-			if status != want.answer || line["fault"] != string(want.fault) {
-				t.Errorf("HTTP %d, fault %v; want %d, %s\n%v", status, line["fault"], want.answer, want.fault, line)
+			got := audited(t, line)
+			if results := r.results.all(); c.answer != http.StatusOK {
+				if len(results) != 0 {
+					t.Errorf("a result before its time: %+v", results)
+				}
+			} else if len(results) != 1 || results[0].Error == nil || *results[0].Error != got {
+				t.Errorf("results %+v, and the audit has %+v", results, got)
 			}
-			if line["stage"] != row.Stage || line["code"] != float64(row.Status) {
-				t.Errorf("stage %v, code %v; want %s, %d", line["stage"], line["code"], row.Stage, row.Status)
+			if at, err := time.Parse(time.RFC3339, fmt.Sprint(line["notBefore"])); err == nil {
+				got.Message = strings.ReplaceAll(got.Message, at.Format(time.RFC3339), "${retryAt}")
 			}
-			results := r.results.all()
-			if want.answer == http.StatusOK {
-				checkFailure(t, results)
-			} else if len(results) != 0 {
-				t.Errorf("a result before its time: %+v", results)
+			c.check(t, got)
+			m := explain.Of(explain.Answer{Stage: got.Stage, Status: got.Code, Code: got.Reason, Text: c.says(t)})
+			if m.Row != strings.TrimRight(row.ID, "bcdefgh") || m.Retry != c.retry {
+				t.Errorf("it is row %q, retry %q; want %q, %q", m.Row, m.Retry, row.ID, c.retry)
 			}
 		})
 	}
-	for id := range faults {
-		if !seen[strings.TrimRight(id, "bcdefgh")] {
-			t.Errorf("the sandbox cannot produce %s", id)
+}
+
+// audited is the error of an audit line.
+func audited(t *testing.T, line map[string]any) jobs.Error {
+	t.Helper()
+	text := func(name string) string {
+		s, ok := line[name].(string)
+		if !ok {
+			t.Errorf("the audit line has no %s: %v", name, line)
 		}
+		return s
+	}
+	code, _ := line["code"].(float64)
+	return jobs.Error{Stage: jobs.Stage(text("stage")), Fault: jobs.Fault(text("fault")), Code: int(code), Reason: text("reason"), Message: text("error"), Fix: text("fix")}
+}
+
+// An account that was just made may get its service in a moment: while the
+// job is young that is waited for, and then no more.
+func TestWhatMayComeTrueInAMoment(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		published time.Time
+		row       string
+		want      functions.Answer
+	}{
+		"just published":        {now, "A6", functions.Again},
+		"by a clock ahead":      {now.Add(time.Minute), "A6", functions.Again},
+		"long ago":              {now.Add(-3 * time.Minute), "A6", functions.Done},
+		"long to come":          {now.Add(time.Hour), "A6", functions.Done},
+		"nobody knows":          {time.Time{}, "A6", functions.Done},
+		"a right to sign":       {now, "S1", functions.Done}, // the minter has waited
+		"what waits for nobody": {now, "A2", functions.Done},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := setup(t)
+			if err := r.google.Order(sandbox.Fault{Row: c.row}); err != nil {
+				t.Fatal(err)
+			}
+			got := r.Execute(t.Context(), pubsubio.Message{ID: "1", PublishTime: c.published, Data: []byte(insert("j", "ada@example.com", plainLetter))})
+			if got.Answer != c.want {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
 
-// checkFailure wants one failed result that tells a person what to do, with
-// every name filled in.
-func checkFailure(t *testing.T, results []jobs.Result) {
-	t.Helper()
-	if len(results) != 1 {
-		t.Fatalf("%d results", len(results))
+// The time that Google names is told to who delivers the job.
+func TestNotBefore(t *testing.T) {
+	r := setup(t)
+	if err := r.google.Order(sandbox.Fault{Row: "A13", Times: 1}); err != nil {
+		t.Fatal(err)
 	}
-	e := results[0].Error
-	if e == nil || e.Message == "" || strings.Contains(e.Message, "not known here") || strings.ContainsAny(e.Message+e.Fix, "{}") || e.Reason == "" {
-		t.Errorf("%+v", e)
-	}
-	if results[0].Status == jobs.Failed && e.Fix == "" {
-		t.Errorf("no fix: %+v", e)
+	got := r.Execute(t.Context(), pubsubio.Message{ID: "1", Data: []byte(insert("j", "ada@example.com", plainLetter))})
+	line := r.logs.attempts(t)[0]
+	if left := time.Until(got.NotBefore); got.Answer != functions.Later || left < 14*time.Minute || left > 15*time.Minute || line["notBefore"] != got.NotBefore.Format(time.RFC3339Nano) {
+		t.Errorf("%+v\n%v", got, line)
 	}
 }
 

@@ -100,7 +100,7 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 	case errors.As(a.err, &call) && call.Doubtful:
 		o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
-		x.blame(ctx, &o, a, callAnswer(call, self))
+		x.blame(ctx, &o, a, callAnswer(call, self, time.Since(a.msg.PublishTime)))
 		// A token that an API refuses is of no use to the next job either.
 		refused := call.Status == http.StatusUnauthorized
 		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
@@ -148,7 +148,7 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 	m := explain.Of(a.Answer)
 	m = m.For(x.names(ctx, at, m))
 	e := jobs.Error{Stage: a.Stage, Fault: m.Fault, Code: a.Status, Reason: a.Code, Message: m.Message, Fix: m.Fix}
-	if reply := replies[m.Retry]; reply != Done {
+	if reply := a.reply(m); reply != Done {
 		o.put(reply, e)
 		o.NotBefore = m.NotBefore
 		return

@@ -28,7 +28,7 @@ func answers(r explain.Row) []explain.Answer {
 			if text == "" {
 				text = r.Says
 			}
-			a := explain.Answer{Stage: r.Stage, Status: r.Status, Code: code, Text: strings.ReplaceAll(text, "…", "x")}
+			a := explain.Answer{Stage: r.Stage, Status: r.Status, Code: code, Text: strings.ReplaceAll(text, "…", "x"), Self: r.Self}
 			if r.Status != 0 {
 				a.Object = cmp.Or(r.Object, "message.uri")
 			}

@@ -71,7 +71,6 @@ func (n Names) complete() Names {
 	n.Account = cmp.Or(n.Account, "SERVICE_ACCOUNT")
 	n.User = cmp.Or(n.User, "USER")
 	n.Service = cmp.Or(n.Service, "SERVICE")
-	n.Caller = cmp.Or(n.Caller, "CALLER")
 	return n
 }
 
@@ -97,7 +96,9 @@ func (f found) fill(n Names) *strings.Replacer {
 		"{project}", n.Project,
 		"{consumer}", consumer,
 		"{service}", cmp.Or(f.service, n.Service),
-		"{caller}", n.Caller,
+		"{caller}", cmp.Or(n.Caller, "the caller"),
+		"{grantee}", cmp.Or(n.Caller, "the caller (CALLER is serviceAccount:ADDRESS, or user:ADDRESS of one's own sign-in)"),
+		"{member}", cmp.Or(n.Caller, "CALLER"),
 		"{object}", cmp.Or(f.object, "the job"),
 		"{until}", until,
 	)
@@ -121,7 +122,7 @@ func (n Names) delegate() string {
 	if n.ClientID != "" && len(n.Scopes) > 0 {
 		return who + " opens this link, which fills in the numeric client id " + n.ClientID + " of " + n.Account + " and the scopes, and presses Authorize." + wait + " " + DelegationLink(n.ClientID, n.Scopes)
 	}
-	return who + " opens the Admin console › Security › Access and data control › API controls › Domain-wide delegation, " + delegationPage + " and authorizes the client id for " + n.scopes() + "." + wait + " It is the " + n.client()
+	return who + " opens the Admin console › Security › Access and data control › API controls › Domain-wide delegation (" + delegationPage + ") and authorizes the client id for " + n.scopes() + "." + wait + " It is the " + n.client()
 }
 
 // found are the values that were read from Google's text.

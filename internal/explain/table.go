@@ -22,6 +22,7 @@ type Row struct {
 	Status int
 	Says   string
 	Object string // the job's field
+	Self   bool   // the service account acted as itself
 	// Google is what Google says, by which people tell rows apart: one wording, or
 	// several with " · " between; "…" is what varies. Empty where it is on record
 	// nowhere.
@@ -66,21 +67,22 @@ func (r Row) matches(a Answer, text string) bool {
 	return (r.Codes == "" || slices.Contains(strings.Fields(r.Codes), a.Code)) &&
 		(r.Status == 0 || r.Status == a.Status) &&
 		(r.Object == "" || r.Object == a.Object) &&
+		(a.Self || !r.Self) &&
 		strings.Contains(text, r.Says)
 }
 
 // What mends several of the faults. A command stands at the end, so that it
 // can be copied.
 const (
-	grantSign    = "Let {caller} sign for {account}; that is needed even where it is {account} itself: gcloud iam service-accounts add-iam-policy-binding {account} --member={caller} --role=roles/iam.serviceAccountTokenCreator --project={project}"
+	grantSign    = "Let {grantee} sign for {account}; an account needs that even to sign for itself: gcloud iam service-accounts add-iam-policy-binding {account} --member={member} --role=roles/iam.serviceAccountTokenCreator --project={project}"
 	checkAccount = "Check that ONBEHALF_SERVICE_ACCOUNT is the right account and that it exists: gcloud iam service-accounts describe {account}"
 	realUser     = "Use the primary address of an account that exists and is active; an alias, a group, or an account that is deleted or suspended cannot be acted as."
 	mailOn       = "The Workspace administrator gives {user} a licence with Gmail and switches Gmail on; the mailbox of a new account can take some minutes."
-	signIn       = "On a workstation, sign in anew: gcloud auth application-default login"
+	signIn       = "Sign in anew: gcloud auth application-default login"
 	program      = "The program that made the request has to be corrected; if that was onbehalf, please report it."
 	method       = "Hold the job against the method's reference, or what onbehalf actions says of it."
-	wait         = "Nothing: it is tried again. If it lasts, see https://www.google.com/appsstatus/dashboard/ and https://status.cloud.google.com/"
-	slower       = "Nothing: it is tried again, later. If it lasts, make fewer calls at a time, or ask for more: Google Cloud console › IAM & Admin › Quotas & System Limits."
+	wait         = "Try again, with growing pauses, as onbehalf does; if it lasts, see https://www.google.com/appsstatus/dashboard/ and https://status.cloud.google.com"
+	slower       = "Try again later, as onbehalf does; if it lasts, make fewer calls at a time, or ask for more: Google Cloud console › IAM & Admin › Quotas & System Limits."
 )
 
 // What several answers mean.
@@ -89,9 +91,9 @@ const (
 	spent        = "A rate limit or quota of Google's is spent for now."
 	endedUnknown = "Google does not accept the token, in words that are not known here; another one is asked for."
 	ended        = "Google does not accept the token any more; another one is asked for."
-	mayNotSign   = "{caller} may not sign for {account}, or there is no such account."
+	mayNotSign   = "Google does not let {caller} sign for {account}, or there is no such account."
 	notAllowed   = "The Workspace administrator has not authorized {account} for any of these scopes: {scopes}."
-	narrow       = "The scopes {scopes} are too narrow for this call, or no user was named to act as."
+	narrow       = "The token is too narrow for this call, or was made without naming a user; its scopes: {scopes}."
 )
 
 // exchangeRows are the token endpoint's answers.
@@ -114,12 +116,12 @@ var exchangeRows = []Row{
 	{
 		ID: "T5", Codes: "access_denied", Says: "account restricted", Fault: jobs.FaultUser,
 		Google:  "Account restricted",
-		Message: "The account {user} is restricted.", Fix: "The Workspace administrator lifts the restriction of {user}.",
+		Message: "The account {user} is restricted.", Fix: "The Workspace administrator lifts the restriction of {user}: Admin console › Directory › Users.",
 	},
 	{
 		ID: "T4", Codes: "access_denied", Fault: jobs.FaultAdmin, OneUser: true,
 		Google:  "Requested client not authorized.",
-		Message: "The Workspace administrator has authorized {account} for some but not all of {scopes}, or the service is off for {user}.",
+		Message: "The Workspace administrator has not authorized {account} for all of {scopes}; or the service is off for {user}.",
 		Fix:     "See first that the service is on for {user}; an account that never signed in has to wait. Otherwise a scope is missing. {delegate}",
 	},
 	{
@@ -182,22 +184,22 @@ var exchangeRows = []Row{
 	{
 		ID: "T26", Codes: "invalid_grant", Says: "reauth", Fault: jobs.FaultOperator,
 		Google:  "reauth related error (invalid_rapt)",
-		Message: "A sign-in of one's own has ended; this is not about the delegation.", Fix: signIn,
+		Message: "One's own sign-in on a workstation has ended; this is not about the delegation.", Fix: signIn,
 	},
 	{
 		ID: "T26", Codes: "invalid_grant", Says: "expired or revoked", Fault: jobs.FaultOperator,
 		Google:  "Token has been expired or revoked",
-		Message: "A sign-in of one's own has ended; this is not about the delegation.", Fix: signIn,
+		Message: "One's own sign-in on a workstation has ended; this is not about the delegation.", Fix: signIn,
 	},
 	{
 		ID: "T14", Codes: "noAccessToken", Fault: jobs.FaultOperator,
-		Message: "Google knows no such scope as one of {scopes}, and answered without an access token.",
+		Message: "Google does not know each of these scopes, and answered without an access token: {scopes}.",
 		Fix:     "Correct the scopes by Google's list, https://developers.google.com/identity/protocols/oauth2/scopes; if onbehalf chose them, please report it.",
 	},
 	{
 		ID: "T15", Codes: "invalid_scope", Fault: jobs.FaultOperator,
 		Google:  "Invalid OAuth scope or ID token audience provided.",
-		Message: "Google does not accept the scopes {scopes}.",
+		Message: "Google does not accept these scopes: {scopes}.",
 		Fix:     "Name at least one scope, and put blanks between several, not commas; if onbehalf chose them, please report it.",
 	},
 	{
@@ -231,7 +233,7 @@ var exchangeRows = []Row{
 		ID: "T23", Codes: "deleted_client", Fault: jobs.FaultOperator,
 		Google:  "The OAuth client was deleted.",
 		Message: "The service account {account} has been deleted.",
-		Fix:     "Restore it within 30 days, by its numeric client id; a new account of that name has another id, and the Workspace administrator has to authorize that: gcloud iam service-accounts undelete {clientID}",
+		Fix:     "Restore it within 30 days, by the numeric client id that it had, as the Admin console lists it; a new account of that name has another id, and the Workspace administrator has to authorize that: gcloud iam service-accounts undelete {clientID}",
 	},
 	{
 		ID: "T24", Codes: "invalid_client", Fault: jobs.FaultOperator,
@@ -255,14 +257,14 @@ var signRows = []Row{
 	{
 		ID: "S9", Says: "iam.serviceaccounts.getaccesstoken", Fault: jobs.FaultOperator, Retry: Briefly, Window: signWindow,
 		Google:  "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).",
-		Message: "{caller} may not make access tokens of {account} itself, or there is no such account.",
-		Fix:     "Let {caller} act as {account}, by this role or a custom one with iam.serviceAccounts.getAccessToken; that is needed even where it is {account} itself: gcloud iam service-accounts add-iam-policy-binding {account} --member={caller} --role=roles/iam.serviceAccountTokenCreator --project={project}",
+		Message: "Google does not let {caller} make access tokens of {account} itself, or there is no such account.",
+		Fix:     "Let {grantee} act as {account}, by this role or a custom one with iam.serviceAccounts.getAccessToken; an account needs that even to act as itself: gcloud iam service-accounts add-iam-policy-binding {account} --member={member} --role=roles/iam.serviceAccountTokenCreator --project={project}",
 	},
 	{
 		ID: "S9", Says: "iam.serviceaccounts.getopenidtoken", Fault: jobs.FaultOperator, Retry: Briefly, Window: signWindow,
 		Google:  "Permission 'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist).",
-		Message: "{caller} may not make ID tokens of {account}, or there is no such account.",
-		Fix:     "Let {caller} make ID tokens of {account}: gcloud iam service-accounts add-iam-policy-binding {account} --member={caller} --role=roles/iam.serviceAccountOpenIdTokenCreator --project={project}",
+		Message: "Google does not let {caller} make ID tokens of {account}, or there is no such account.",
+		Fix:     "Let {grantee} make ID tokens of {account}: gcloud iam service-accounts add-iam-policy-binding {account} --member={member} --role=roles/iam.serviceAccountOpenIdTokenCreator --project={project}",
 	},
 	{
 		ID: "S11", Says: "iam.serviceaccounts.implicitdelegation", Fault: jobs.FaultOperator, Retry: Briefly, Window: signWindow,
@@ -300,7 +302,7 @@ var signRows = []Row{
 	{
 		ID: "S5", Codes: "USER_PROJECT_DENIED", Fault: jobs.FaultOperator,
 		Google:  "Caller does not have required permission to use project …",
-		Message: "{caller} may not use the quota project that its sign-in names.",
+		Message: "Google does not let {caller} use the quota project that the sign-in names.",
 		Fix:     "Have roles/serviceusage.serviceUsageConsumer granted on that project, or name the one of {account}: gcloud auth application-default set-quota-project {project}",
 	},
 	{
@@ -321,6 +323,7 @@ var signRows = []Row{
 	},
 	{
 		ID: "S10", Codes: "INVALID_ARGUMENT", Says: "lifetime", Fault: jobs.FaultOperator,
+		Google:  "The access token lifetime cannot exceed 3600s.",
 		Message: "A token of {account} may not live for more than an hour.",
 		Fix:     "Ask for 1h at most; or an organisation policy administrator adds {account} to the list of the constraint constraints/iam.allowServiceAccountCredentialLifetimeExtension, which allows 12h.",
 	},
@@ -363,10 +366,15 @@ var callRows = []Row{
 		Message: "{user} has no Gmail: it is off, without a licence, or the mailbox is not made yet.", Fix: mailOn,
 	},
 	{
+		ID: "A1", Says: "precondition check failed", Self: true, Fault: jobs.FaultOperator,
+		Google:  "Precondition check failed.",
+		Message: "No user was named to act as: the service account {account} asked for a mailbox of its own, and has none.",
+		Fix:     "Name the user: in a job by user in place of as, elsewhere as the subject of the token.",
+	},
+	{
 		ID: "A1", Says: "precondition check failed", Fault: jobs.FaultUser,
 		Google:  "Precondition check failed.",
-		Message: "{user} has no Gmail mailbox; or, where no user was named, the service account asked for a mailbox of its own.",
-		Fix:     mailOn + " Where no user was named: name the user as the token's subject.",
+		Message: "{user} has no Gmail mailbox.", Fix: mailOn,
 	},
 	{
 		ID: "A3", Codes: "failedPrecondition FAILED_PRECONDITION", Fault: jobs.FaultJob,
@@ -401,6 +409,12 @@ var callRows = []Row{
 		Message: "The service is off for {user}.", Fix: "The Workspace administrator switches it on for {user}: Admin console › Apps › Google Workspace.",
 	},
 	{
+		ID: "A21", Says: "requires a quota project", Fault: jobs.FaultOperator,
+		Google:  "Your application is authenticating by using local Application Default Credentials. The … API requires a quota project, which is not set by default.",
+		Message: "One's own sign-in on this machine made the call, without a project whose quota is used; it was not made on a user's behalf.",
+		Fix:     "Where one's own sign-in is meant, name a project in which {service} is on: gcloud auth application-default set-quota-project {project}",
+	},
+	{
 		ID: "A15", Codes: "forbidden", Fault: jobs.FaultUser,
 		Google:  "Forbidden",
 		Message: "Google forbids the call for {user}.",
@@ -411,12 +425,6 @@ var callRows = []Row{
 		Google:  "Label name exists or conflicts · The requested identifier already exists. · A file already exists with the provided ID.",
 		Message: "What the job makes is there already.",
 		Fix:     "Look at what is there; if it is not what was wanted, take another name or id.",
-	},
-	{
-		ID: "A21", Says: "requires a quota project", Fault: jobs.FaultOperator,
-		Google:  "Your application is authenticating by using local Application Default Credentials. The … API requires a quota project, which is not set by default.",
-		Message: "One's own sign-in on this machine made the call, without a project whose quota is used; it was not made on a user's behalf.",
-		Fix:     "Where one's own sign-in is meant, name a project in which {service} is on: gcloud auth application-default set-quota-project {project}",
 	},
 	{
 		ID: "A8", Codes: "insufficientPermissions ACCESS_TOKEN_SCOPE_INSUFFICIENT", Fault: jobs.FaultOperator,
@@ -440,13 +448,13 @@ var callRows = []Row{
 		ID: "A13", Says: "user-rate limit exceeded", Fault: jobs.FaultQuota, Retry: Later,
 		Google:  "User-rate limit exceeded.  Retry after … (Mail sending)",
 		Message: "Gmail lets {user} do no more of this {until}.",
-		Fix:     "Nothing: it is tried again then. What keeps coming back needs fewer letters for {user}.",
+		Fix:     "Try again then, as onbehalf does; what keeps coming back needs fewer letters for {user}.",
 	},
 	{
 		ID: "A12", Says: "too many concurrent requests", Fault: jobs.FaultQuota, Retry: Later,
 		Google:  "Too many concurrent requests for user",
 		Message: "Too many calls for {user} are under way at once.",
-		Fix:     "Nothing: it is tried again, later. What keeps coming back needs fewer calls at a time for {user}.",
+		Fix:     "Try again later, as onbehalf does; what keeps coming back needs fewer calls at a time for {user}.",
 	},
 	{
 		ID: "A11", Says: "quota exceeded for quota metric", Fault: jobs.FaultQuota, Retry: Later,
@@ -475,14 +483,15 @@ var callRows = []Row{
 		Message: "Google does not accept the request.", Fix: method,
 	},
 	{
-		ID: "A20", Codes: "UNIMPLEMENTED NotImplemented", Fault: jobs.FaultJob,
+		ID: "A20", Codes: "notImplemented UNIMPLEMENTED NotImplemented", Fault: jobs.FaultJob,
+		Google:  "Operation is not implemented, or supported, or enabled.",
 		Message: "This method is not there.",
 		Fix:     "In a sandbox, see docs/sandbox.md for what it does; at Google, the method's reference.",
 	},
 	{
 		ID: "A17", Codes: "backendError internalError INTERNAL UNAVAILABLE DEADLINE_EXCEEDED", Fault: jobs.FaultGoogle, Retry: Soon,
 		Google:  "Backend Error · Internal Error",
-		Message: passing, Fix: wait + " Before a write is made again, look whether it took effect.",
+		Message: passing, Fix: "Before a write is made again, look whether it took effect. " + wait,
 	},
 }
 
@@ -502,14 +511,14 @@ var objectRows = []Row{
 	{
 		ID: "O3", Status: http.StatusForbidden, Object: "output", Fault: jobs.FaultOperator,
 		Google:  "does not have storage.objects.create access",
-		Message: "{caller} has no right to write the object that output names.",
-		Fix:     "Let {caller} write there, BUCKET being that of the object: gcloud storage buckets add-iam-policy-binding gs://BUCKET --member={caller} --role=roles/storage.objectUser",
+		Message: "Cloud Storage does not let {caller} write the object that output names.",
+		Fix:     "Let {grantee} write to the bucket BUCKET of that object: gcloud storage buckets add-iam-policy-binding gs://BUCKET --member={member} --role=roles/storage.objectUser",
 	},
 	{
 		ID: "O4", Status: http.StatusForbidden, Fault: jobs.FaultOperator,
 		Google:  "does not have storage.objects.get access",
-		Message: "{caller} has no right to read the object that {object} names.",
-		Fix:     "Let {caller} read there, BUCKET being that of the object: gcloud storage buckets add-iam-policy-binding gs://BUCKET --member={caller} --role=roles/storage.objectViewer",
+		Message: "Cloud Storage does not let {caller} read the object that {object} names.",
+		Fix:     "Let {grantee} read from the bucket BUCKET of that object: gcloud storage buckets add-iam-policy-binding gs://BUCKET --member={member} --role=roles/storage.objectViewer",
 	},
 }
 

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -37,6 +38,9 @@ type Message struct {
 	// Delivery counts the deliveries of this message, from 1; 0 where the
 	// subscription has no dead-letter topic and so does not count.
 	Delivery int
+	// PublishTime is when it was published; zero where that is not said, or not as
+	// a time.
+	PublishTime time.Time
 }
 
 // envelope is what Pub/Sub posts (https://cloud.google.com/pubsub/docs/push).
@@ -47,6 +51,10 @@ type envelope struct {
 		MessageID string `json:"messageId"`
 		// OldMessageID is the same id in an older spelling.
 		OldMessageID string `json:"message_id"`
+		// So are these the same time. They are read as text: a message without a time
+		// is still a message.
+		PublishTime    string `json:"publishTime"`
+		OldPublishTime string `json:"publish_time"`
 	} `json:"message"`
 	DeliveryAttempt int `json:"deliveryAttempt"`
 }
@@ -81,6 +89,9 @@ func Receive(w http.ResponseWriter, r *http.Request) (Message, error) {
 	msg := Message{ID: cmp.Or(in.Message.MessageID, in.Message.OldMessageID, eventID), Data: in.Message.Data, Delivery: in.DeliveryAttempt}
 	if msg.ID == "" || len(msg.ID) > maxMessageID || !utf8.ValidString(msg.ID) || strings.ContainsFunc(msg.ID, unicode.IsControl) {
 		return Message{}, errors.New("the message has no messageId, or one that Pub/Sub does not give")
+	}
+	if at, err := time.Parse(time.RFC3339, cmp.Or(in.Message.PublishTime, in.Message.OldPublishTime)); err == nil {
+		msg.PublishTime = at
 	}
 	return msg, nil
 }

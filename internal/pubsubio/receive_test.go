@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,7 +28,7 @@ func receive(t *testing.T, body string, header ...string) (pubsubio.Message, err
 }
 
 func TestReceive(t *testing.T) {
-	want := pubsubio.Message{ID: "4711", Data: []byte(`{"user":"ada@example.com"}`), Delivery: 2}
+	want := pubsubio.Message{ID: "4711", Data: []byte(`{"user":"ada@example.com"}`), Delivery: 2, PublishTime: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	structured := `{"specversion":"1.0","id":"e1","type":"google.cloud.pubsub.topic.v1.messagePublished","source":"//pubsub.googleapis.com/projects/p/topics/t","datacontenttype":"application/json","data":` + push + `}`
 	for name, c := range map[string]struct {
 		body   string
@@ -37,6 +38,7 @@ func TestReceive(t *testing.T) {
 		"binary event":     {push, []string{"Content-Type", "application/json", "Ce-Id", "4711", "Ce-Specversion", "1.0", "Ce-Type", "google.cloud.pubsub.topic.v1.messagePublished", "Ce-Source", "//pubsub.googleapis.com/projects/p/topics/t"}},
 		"structured event": {structured, []string{"Content-Type", "application/cloudevents+json; charset=utf-8"}},
 		"older spelling":   {strings.Replace(push, `"messageId":"4711",`, "", 1), nil},
+		"older time":       {strings.Replace(push, `"publishTime"`, `"publish_time"`, 1), nil},
 		"id of the event":  {strings.ReplaceAll(strings.ReplaceAll(push, `"messageId":"4711",`, ""), `"message_id":"4711",`, ""), []string{"Ce-Id", "4711"}},
 	} {
 		got, err := receive(t, c.body, c.header...)
@@ -44,6 +46,16 @@ func TestReceive(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		} else if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// A time that is none makes a message no worse.
+func TestReceiveWithoutATime(t *testing.T) {
+	for _, at := range []string{`""`, `"yesterday"`, `null`} {
+		got, err := receive(t, strings.Replace(push, `"2026-11-21T12:00:00Z"`, at, 1))
+		if err != nil || got.ID != "4711" || !got.PublishTime.IsZero() {
+			t.Errorf("%s: %+v, %v", at, got, err)
 		}
 	}
 }

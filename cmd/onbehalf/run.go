@@ -29,6 +29,8 @@ import (
 const (
 	// firstWait and lastWait bound the pause before a job is tried again.
 	firstWait, lastWait = time.Second, time.Minute
+	// patience is how far off a time that Google names may be to be waited for.
+	patience = 5 * time.Minute
 	// maxTries is how often a job is tried before it is given up.
 	maxTries = 6
 	// maxLine is the longest line that is read, in bytes: a job that is too long
@@ -172,9 +174,14 @@ type kept struct{}
 
 func (kept) Publish(context.Context, jobs.Result) error { return nil }
 
+// executor does one delivery of a job.
+type executor interface {
+	Execute(ctx context.Context, msg pubsubio.Message) functions.Outcome
+}
+
 // runner does the jobs of one file.
 type runner struct {
-	x        *functions.Executor
+	x        executor
 	progress *progress
 
 	mu         sync.Mutex
@@ -241,7 +248,7 @@ func scan(ctx context.Context, in io.Reader, name string, messages chan<- pubsub
 		}
 		// The content is in the id, so that another file of that name has other jobs.
 		sum := sha256.Sum256(line)
-		msg := pubsubio.Message{ID: fmt.Sprintf("%s:%d:%x", name, n, sum[:6]), Data: bytes.Clone(line)}
+		msg := pubsubio.Message{ID: fmt.Sprintf("%s:%d:%x", name, n, sum[:6]), Data: bytes.Clone(line), PublishTime: time.Now()}
 		select {
 		case messages <- msg:
 		case <-ctx.Done():
@@ -264,14 +271,15 @@ func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
 	for try := 1; ; try++ {
 		msg.Delivery = try
 		outcome := r.x.Execute(ctx, msg)
+		pause := max(wait, time.Until(outcome.NotBefore)) // sooner is in vain
 		switch {
 		case outcome.Answer == functions.Done:
 			return r.write(outcome)
 		case outcome.Held: // by another line with the same id
 			try--
-			wait = firstWait
-		case try >= maxTries:
-			return r.write(givenUp(outcome))
+			wait, pause = firstWait, firstWait
+		case try >= maxTries || pause > patience:
+			return r.write(givenUp(outcome, try))
 		}
 		select {
 		case <-ctx.Done():
@@ -279,21 +287,25 @@ func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
 			defer r.mu.Unlock()
 			r.unfinished++
 			return nil
-		case <-time.After(wait):
+		case <-time.After(pause):
 			wait = min(2*wait, lastWait)
 		}
 	}
 }
 
 // givenUp makes a failed result of why a job was put off to the last.
-func givenUp(o functions.Outcome) functions.Outcome {
+func givenUp(o functions.Outcome, tries int) functions.Outcome {
 	if o.Result.Status != "" || o.Result.Error == nil { // it has its result; only that was not out yet
 		return o
 	}
 	o.Result.Status = jobs.Failed
 	e := *o.Result.Error
 	e.Stage, e.Fault = cmp.Or(e.Stage, jobs.StageSettle), cmp.Or(e.Fault, jobs.FaultGoogle)
-	e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf(" It was tried %d times; run it again.", maxTries))
+	after := ""
+	if !o.NotBefore.IsZero() {
+		after = " after " + o.NotBefore.Format(time.RFC3339)
+	}
+	e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf("\nTimes it was tried: %d. Run it again%s.", tries, after)) // below, for a command may stand at the end
 	o.Result.Error = &e
 	return o
 }

@@ -70,7 +70,11 @@ func readCase(t *testing.T, row sandbox.Row) errorCase {
 	if c.answer, err = strconv.Atoi(reply); err != nil {
 		t.Fatalf("%s: retry: %q is not accepted; such as %q is", c.file, parts["retry"], "soon 503")
 	}
-	said := strings.NewReplacer("${title}", "Gmail API", "${service}", "gmail.googleapis.com").Replace(row.Body)
+	title, service := "Gmail API", "gmail.googleapis.com"
+	if row.Stage == "sign" {
+		title, service = "IAM Service Account Credentials API", "iamcredentials.googleapis.com"
+	}
+	said := strings.NewReplacer("${title}", title, "${service}", service).Replace(row.Body)
 	if diff := cmp.Diff(pretty(t, said), pretty(t, c.body)); row.Status != c.status || diff != "" {
 		t.Errorf("%s: HTTP %d; the sandbox's row has HTTP %d\n%s", c.file, c.status, row.Status, diff)
 	}

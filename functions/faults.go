@@ -19,7 +19,9 @@ type answer struct {
 }
 
 func mintAnswer(e *delegation.Error, self bool) answer {
-	return answer{Answer: explain.Answer{Stage: jobs.Stage(e.Stage), Status: e.Status, Code: e.Code, Text: e.Untrusted(), Self: self}}
+	a := explain.Mint(string(e.Stage), e.Status, e.Code, e.Untrusted())
+	a.Self = self
+	return answer{Answer: a}
 }
 
 func callAnswer(e *actions.Error, self bool, age time.Duration) answer {

@@ -51,6 +51,9 @@ type Outcome struct {
 	// NotBefore is the time until which Google wants no such call, where Answer is
 	// [Later] and it named one; otherwise zero.
 	NotBefore time.Time
+	// Stops says that an operator or administrator must act before any job like
+	// this one can succeed, for whichever user of the domain.
+	Stops bool
 
 	kept      *jobs.Error // the result's own, where Result.Error says why it is not out
 	dropToken bool        // the user's
@@ -93,6 +96,7 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
 	case errors.As(a.err, &mint):
 		x.blame(ctx, &o, a, mintAnswer(mint, self))
+		o.Stops = o.Stops || mint.Shared
 		if o.Answer == Later && mint.RetryAfter > 0 {
 			o.NotBefore = time.Now().Add(mint.RetryAfter)
 		}
@@ -148,6 +152,7 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 	m := explain.Of(a.Answer)
 	m = m.For(x.names(ctx, at, m))
 	e := jobs.Error{Stage: a.Stage, Fault: m.Fault, Code: a.Status, Reason: a.Code, Message: m.Message, Fix: m.Fix}
+	o.Stops = m.Lasts() && !m.OneUser
 	if reply := a.reply(m); reply != Done {
 		o.put(reply, e)
 		o.NotBefore = m.NotBefore

@@ -69,7 +69,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 		x.ledger = ledger.NewMemory(0)
 	}
 	var err error
-	if x.google, err = access.Open(ctx, cfg, access.Options{Credentials: o.Credentials, Caller: o.Caller, Judge: Verdict}); err != nil {
+	if x.google, err = access.Open(ctx, cfg, access.Options{Credentials: o.Credentials, Caller: o.Caller}); err != nil {
 		return nil, err
 	}
 	if x.policy == nil && cfg.Policy != "" {

@@ -331,7 +331,7 @@ func (r *runner) write(o functions.Outcome) error {
 	if _, err := r.out.Write(append(data, '\n')); err != nil {
 		return err
 	}
-	if e := result.Error; result.Status == jobs.Failed && (e.Fault == jobs.FaultAdmin || e.Fault == jobs.FaultOperator) {
+	if o.Stops {
 		r.stopped = &result
 		return errStopped
 	}

@@ -38,8 +38,6 @@ type Options struct {
 	// Caller is the e-mail address of whom Credentials are. It is not looked at
 	// without them.
 	Caller string
-	// Judge says what an error of Google's means.
-	Judge func(*delegation.Error) delegation.Verdict
 }
 
 // Open finds the identity, the project and the delegated service account, where
@@ -57,7 +55,7 @@ func Open(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Minter, err = delegation.New(delegation.Config{Signer: signer, HTTP: a.HTTP, Judge: o.Judge})
+	a.Minter, err = delegation.New(delegation.Config{Signer: signer, HTTP: a.HTTP, Judge: verdict})
 	return a, err
 }
 

@@ -230,21 +230,20 @@ func (m *Minter) guarded(ctx context.Context, k subject) (token Token, err error
 	if err != nil {
 		return Token{}, err
 	}
-	breadth, result := OneUser, errGone
-	defer func() { leave(breadth, result) }() // also where the mint panics
+	breadth, refusal := OneUser, gone
+	defer func() { leave(breadth, refusal) }() // also where the mint panics
 	token, err = m.mint(ctx, k)
-	var refusal *Error
 	switch {
 	case err == nil:
-		result = nil
+		refusal = nil
 	case errors.As(err, &refusal):
-		breadth, result = m.cfg.Judge(refusal).Breadth, refusal
+		breadth = m.cfg.Judge(refusal).Breadth
 	}
 	return token, err
 }
 
-// errGone says of a mint that its caller gave it up.
-var errGone = errors.New("delegation: given up")
+// gone says of a mint that its caller gave it up.
+var gone = &Error{Code: "gone"}
 
 // memory is how long what came of a mint is handed out again.
 func (m *Minter) memory(f *flight) time.Duration {

@@ -45,6 +45,9 @@ type Error struct {
 	Code string
 	// RetryAfter is how long Google asks to be left alone; 0 where it does not say.
 	RetryAfter time.Duration
+	// Shared says that it is what others of the domain were answered, so many or so
+	// clearly that nobody is asked about any more for a while.
+	Shared bool
 
 	text string // Google's message: to recognise it by, never to be shown
 	err  error

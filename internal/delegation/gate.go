@@ -2,7 +2,6 @@ package delegation
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
@@ -35,13 +34,13 @@ type gate struct {
 	worked  bool          // some user got a token
 	doubts  int           // users in a row who did not, perhaps for a reason that all have
 	probe   chan struct{} // closed when the one that goes ahead is back; nil where none is out
-	refusal error         // what all get until then
+	refusal *Error        // what all get until then
 	until   time.Time
 }
 
 // enter waits until a mint may be begun. It gives the fault that stops all of
 // them, where there is one; otherwise leave must be called.
-func (g *gates) enter(ctx context.Context, k gateKey) (leave func(Breadth, error), err error) {
+func (g *gates) enter(ctx context.Context, k gateKey) (leave func(Breadth, *Error), err error) {
 	for {
 		probe, leave, err := g.look(k)
 		if probe == nil {
@@ -56,7 +55,7 @@ func (g *gates) enter(ctx context.Context, k gateKey) (leave func(Breadth, error
 }
 
 // look gives what there is to wait for, or else how to leave, or the fault.
-func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(Breadth, error), err error) {
+func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(Breadth, *Error), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := g.of[k]
@@ -68,13 +67,13 @@ func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(Breadth, error
 	case time.Now().Before(t.until):
 		return nil, nil, t.refusal
 	case t.free:
-		return nil, func(b Breadth, err error) { g.leave(t, b, err) }, nil
+		return nil, func(b Breadth, err *Error) { g.leave(t, b, err) }, nil
 	case t.probe != nil:
 		return t.probe, nil, nil
 	}
 	probe := make(chan struct{})
 	t.probe = probe
-	return nil, func(b Breadth, err error) {
+	return nil, func(b Breadth, err *Error) {
 		g.leave(t, b, err)
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -84,11 +83,11 @@ func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(Breadth, error
 }
 
 // leave counts what a mint came to. One that its caller gave up says nothing.
-func (g *gates) leave(t *gate, b Breadth, err error) {
+func (g *gates) leave(t *gate, b Breadth, err *Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case errors.Is(err, errGone):
+	case err == gone:
 		return
 	case err == nil:
 		t.free, t.worked, t.doubts, t.until = true, true, 0, time.Time{}
@@ -102,5 +101,7 @@ func (g *gates) leave(t *gate, b Breadth, err error) {
 			return
 		}
 	}
-	*t = gate{probe: t.probe, refusal: err, until: time.Now().Add(tripped)}
+	shared := *err
+	shared.Shared = true
+	*t = gate{probe: t.probe, refusal: &shared, until: time.Now().Add(tripped)}
 }

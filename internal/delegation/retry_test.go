@@ -234,8 +234,14 @@ func TestAFaultOfPerhapsOneUser(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := &google{exchange: func(*http.Request, []byte) (int, string) { return http.StatusForbidden, accessDenied }}
-			if failed := crowd(t, minter(t, g), "example.com", scope); failed != 1000 || g.exchanges.Load() != 5 {
+			m := minter(t, g)
+			if failed := crowd(t, m, "example.com", scope); failed != 1000 || g.exchanges.Load() != 5 {
 				t.Errorf("%d failed, with %d calls", failed, g.exchanges.Load())
+			}
+			_, err := m.Token(t.Context(), "late@example.com", scope)
+			var refusal *delegation.Error
+			if !errors.As(err, &refusal) || !refusal.Shared || refusal.Code != "access_denied" {
+				t.Errorf("%+v", err)
 			}
 		})
 	})

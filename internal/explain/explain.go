@@ -34,6 +34,11 @@ type Answer struct {
 	Self bool
 }
 
+// Mint is the answer to a step of minting, of which stage is sign or exchange.
+func Mint(stage string, status int, code, text string) Answer {
+	return Answer{Stage: jobs.Stage(stage), Status: status, Code: code, Text: text}
+}
+
 // Retry is what a caller does about an answer.
 type Retry string
 
@@ -67,6 +72,12 @@ type Meaning struct {
 
 	found found
 }
+
+// Passes tells whether nobody has to act, so that it is worth trying again.
+func (m Meaning) Passes() bool { return m.Fault == jobs.FaultGoogle || m.Fault == jobs.FaultQuota }
+
+// Lasts tells whether an operator or administrator must act before it can succeed.
+func (m Meaning) Lasts() bool { return m.Fault == jobs.FaultOperator || m.Fault == jobs.FaultAdmin }
 
 // Of finds what an answer means: by Google's code and words, for one status
 // covers many causes; and by stage and status alone where those are not known.

@@ -230,20 +230,17 @@ func (m *Minter) guarded(ctx context.Context, k subject) (token Token, err error
 	if err != nil {
 		return Token{}, err
 	}
-	breadth, refusal := OneUser, gone
-	defer func() { leave(breadth, refusal) }() // also where the mint panics
+	came := end{gone: true}
+	defer func() { leave(came) }() // also where the mint panics
 	token, err = m.mint(ctx, k)
 	switch {
 	case err == nil:
-		refusal = nil
-	case errors.As(err, &refusal):
-		breadth = m.cfg.Judge(refusal).Breadth
+		came = end{}
+	case errors.As(err, &came.refusal):
+		came = end{refusal: came.refusal, breadth: m.cfg.Judge(came.refusal).Breadth}
 	}
 	return token, err
 }
-
-// gone says of a mint that its caller gave it up.
-var gone = &Error{Code: "gone"}
 
 // memory is how long what came of a mint is handed out again.
 func (m *Minter) memory(f *flight) time.Duration {

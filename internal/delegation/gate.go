@@ -38,9 +38,17 @@ type gate struct {
 	until   time.Time
 }
 
+// end is what a mint came to: a token, or a refusal and whom it concerns; or its
+// caller gave it up.
+type end struct {
+	gone    bool
+	refusal *Error
+	breadth Breadth
+}
+
 // enter waits until a mint may be begun. It gives the fault that stops all of
 // them, where there is one; otherwise leave must be called.
-func (g *gates) enter(ctx context.Context, k gateKey) (leave func(Breadth, *Error), err error) {
+func (g *gates) enter(ctx context.Context, k gateKey) (leave func(end), err error) {
 	for {
 		probe, leave, err := g.look(k)
 		if probe == nil {
@@ -55,7 +63,7 @@ func (g *gates) enter(ctx context.Context, k gateKey) (leave func(Breadth, *Erro
 }
 
 // look gives what there is to wait for, or else how to leave, or the fault.
-func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(Breadth, *Error), err error) {
+func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(end), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := g.of[k]
@@ -67,14 +75,14 @@ func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(Breadth, *Erro
 	case time.Now().Before(t.until):
 		return nil, nil, t.refusal
 	case t.free:
-		return nil, func(b Breadth, err *Error) { g.leave(t, b, err) }, nil
+		return nil, func(e end) { g.leave(t, e) }, nil
 	case t.probe != nil:
 		return t.probe, nil, nil
 	}
 	probe := make(chan struct{})
 	t.probe = probe
-	return nil, func(b Breadth, err *Error) {
-		g.leave(t, b, err)
+	return nil, func(e end) {
+		g.leave(t, e)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		t.probe = nil
@@ -83,25 +91,25 @@ func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(Breadth, *Erro
 }
 
 // leave counts what a mint came to. One that its caller gave up says nothing.
-func (g *gates) leave(t *gate, b Breadth, err *Error) {
+func (g *gates) leave(t *gate, e end) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case err == gone:
+	case e.gone:
 		return
-	case err == nil:
+	case e.refusal == nil:
 		t.free, t.worked, t.doubts, t.until = true, true, 0, time.Time{}
 		return
-	case b == OneUser:
+	case e.breadth == OneUser:
 		t.free, t.doubts = true, 0
 		return
-	case b == Perhaps:
+	case e.breadth == Perhaps:
 		t.doubts++
 		if t.worked || t.doubts < doubts {
 			return
 		}
 	}
-	shared := *err
+	shared := *e.refusal
 	shared.Shared = true
 	*t = gate{probe: t.probe, refusal: &shared, until: time.Now().Add(tripped)}
 }

@@ -20,10 +20,7 @@ import (
 // Subject, over a transport that leads here. Nothing in it is ours.
 func googleClient(t *testing.T, b *bundle, user string, scopes ...string) *http.Client {
 	t.Helper()
-	rewrite, err := sandbox.RewriteTransport(b.url, b.c.Transport)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rewrite := b.rewritten().Transport
 	machine, err := httptransport.NewClient(&httptransport.Options{
 		Credentials: b.s.Credentials(robot), BaseRoundTripper: rewrite, DisableTelemetry: true,
 	})
@@ -41,6 +38,16 @@ func googleClient(t *testing.T, b *bundle, user string, scopes ...string) *http.
 		t.Fatal(err)
 	}
 	return c
+}
+
+// rewritten is a client whose calls to Google come here.
+func (b *bundle) rewritten() *http.Client {
+	b.t.Helper()
+	rewrite, err := sandbox.RewriteTransport(b.url, b.c.Transport)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return &http.Client{Transport: rewrite}
 }
 
 // realClock undoes the fixed clock: the clients sign with the machine's time.

@@ -24,6 +24,7 @@ func controlRoutes() []*route {
 		r("POST", "keys/rotate", "a new key for each account", (*call).controlRotate),
 		r("POST", "users", "add a user", (*call).controlAddUser),
 		r("PATCH", "users/{}", "change a user: suspend, archive …", (*call).controlPatchUser),
+		r("POST", "accounts/{}/keys", `make a key of an account: {"type": "json"}; answers the file`, (*call).controlKey),
 		r("PUT", "services/{}", "switch an API on or off in the project: true or false", (*call).controlService),
 		r("PUT", "clients/{}/scopes", "set the delegation entry of a numeric client id: a list of scopes, or null", (*call).controlScopes),
 	}
@@ -154,6 +155,30 @@ func (c *call) controlScopes() reply {
 	}
 	a.delegate(scopes)
 	return noContent()
+}
+
+func (c *call) controlKey() reply {
+	var in struct {
+		Type string `json:"type"`
+	}
+	if err := strictJSON(c.body, &in); err != nil {
+		return wrong(fmt.Errorf("key: %w", err))
+	}
+	if c.accounts.find(c.vars[0]) == nil {
+		return c.noAccount()
+	}
+	if in.Type != "json" {
+		return wrong(fmt.Errorf("key: type %q is not json", in.Type))
+	}
+	file, err := c.KeyFile(c.vars[0])
+	if err != nil {
+		return c.broken(err)
+	}
+	return reply{status: http.StatusOK, body: file}
+}
+
+func (c *call) noAccount() reply {
+	return refuseRPC(http.StatusNotFound, fmt.Sprintf("sandbox: no service account %q", c.vars[0]))
 }
 
 func (c *call) controlService() reply {

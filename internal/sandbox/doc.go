@@ -56,7 +56,8 @@
 // # Control
 //
 // Tests in other languages steer the sandbox by HTTP. All is JSON, unknown
-// fields are refused with 400, and no answer holds a token.
+// fields are refused with 400, and no answer holds a token; a key file holds a
+// private key, but of an account that is only here.
 //
 //	GET    /_sandbox/                       what is here
 //	POST   /_sandbox/faults                 order one: {"row": "T1", "user": "ada@example.com", "times": 1}
@@ -70,6 +71,7 @@
 //	POST   /_sandbox/users                  add: {"primaryEmail", "givenName", "familyName", "orgUnitPath", "aliases",
 //	                                        "suspended", "archived", "isAdmin", "noMailbox", "servicesOff"}
 //	PATCH  /_sandbox/users/EMAIL            change: the same less the addresses
+//	POST   /_sandbox/accounts/EMAIL/keys    {"type": "json"}: a new key of the account, which stays good; answers the file
 //	PUT    /_sandbox/services/NAME          is an API on in the project: true or false
 //	PUT    /_sandbox/clients/ID/scopes      the delegation entry of a numeric client id: ["https://…"], null for none
 //

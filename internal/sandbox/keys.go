@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,8 @@ const keysKept = 3
 type key struct {
 	id      string
 	private *rsa.PrivateKey
-	pem     string
+	cert    *x509.Certificate
+	pem     string // of the certificate
 }
 
 // A keyring holds an account's keys, newest first. Readers take no lock:
@@ -37,7 +39,8 @@ type keyring struct {
 	bits  int
 	now   func() time.Time
 	grow  sync.Mutex
-	keys  atomic.Pointer[[]*key]
+	keys  atomic.Pointer[[]*key] // Google's, which change
+	given atomic.Pointer[[]*key] // in files of the account's users, for good
 }
 
 func newKeyring(owner string, bits int, now func() time.Time) (*keyring, error) {
@@ -53,20 +56,37 @@ func (k *keyring) rotate() error {
 	if err != nil {
 		return fmt.Errorf("new key of %s: %w", k.owner, err)
 	}
-	keys := append([]*key{fresh}, k.all()...)
+	keys := append([]*key{fresh}, keysOf(&k.keys)...)
 	keys = keys[:min(len(keys), keysKept)]
 	k.keys.Store(&keys)
 	return nil
 }
 
-func (k *keyring) all() []*key {
-	if p := k.keys.Load(); p != nil {
-		return *p
+// give makes a key that leaves the house in a file, and stays good.
+func (k *keyring) give() (*key, error) {
+	k.grow.Lock()
+	defer k.grow.Unlock()
+	fresh, err := newKey(k.owner, k.bits, k.now())
+	if err != nil {
+		return nil, fmt.Errorf("new key of %s: %w", k.owner, err)
+	}
+	keys := append([]*key{fresh}, keysOf(&k.given)...)
+	k.given.Store(&keys)
+	return fresh, nil
+}
+
+func keysOf(p *atomic.Pointer[[]*key]) []*key {
+	if keys := p.Load(); keys != nil {
+		return *keys
 	}
 	return nil
 }
 
-func (k *keyring) newest() *key { return k.all()[0] }
+// all are the published keys.
+func (k *keyring) all() []*key { return slices.Concat(keysOf(&k.keys), keysOf(&k.given)) }
+
+// newest is the one of Google's keys that signs.
+func (k *keyring) newest() *key { return keysOf(&k.keys)[0] }
 
 // verify tells whether one of the keys made the signature. A kid that names
 // a published key narrows the search to it; without one, every key may serve.
@@ -103,10 +123,15 @@ func newKey(owner string, bits int, now time.Time) (*key, error) {
 	if err != nil {
 		return nil, err
 	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
 	id := sha1.Sum(x509.MarshalPKCS1PublicKey(&private.PublicKey)) //nolint:gosec // a name, not a proof
 	return &key{
 		id:      hex.EncodeToString(id[:]),
 		private: private,
+		cert:    cert,
 		pem:     string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
 	}, nil
 }

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -221,6 +222,21 @@ func (b *bundle) gmail(token, method, path string, body any, header ...string) a
 		path = "/gmail/v1" + path
 	}
 	return b.must(method, "/gmail.googleapis.com"+path, body, append(header, bearer(token)...)...)
+}
+
+// claimsOf reads a JWT without verifying it.
+func claimsOf(t testing.TB, jwt string) map[string]any {
+	t.Helper()
+	var claims map[string]any
+	parts := strings.Split(jwt, ".")
+	if len(parts) != 3 {
+		t.Fatalf("%d parts, not the 3 of a JWT", len(parts))
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		t.Fatalf("the claims are not JSON: %v", err)
+	}
+	return claims
 }
 
 // insert files a letter by simple upload and returns its resource.

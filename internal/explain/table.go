@@ -323,7 +323,7 @@ var signRows = []Row{
 	},
 	{
 		ID: "S10", Codes: "INVALID_ARGUMENT", Says: "lifetime", Fault: jobs.FaultOperator,
-		Google:  "The access token lifetime cannot exceed 3600s.",
+		Google:  "Access tokens for service account … can not have lifetimes of more than 1 hour. Use the Org Policy Constraint constraints/iam.allowServiceAccountCredentialLifetimeExtension to allow up to 12 hours.",
 		Message: "A token of {account} may not live for more than an hour.",
 		Fix:     "Ask for 1h at most; or an organisation policy administrator adds {account} to the list of the constraint constraints/iam.allowServiceAccountCredentialLifetimeExtension, which allows 12h.",
 	},

@@ -9,11 +9,11 @@ import (
 
 // An account is a service account with its keys.
 type account struct {
-	email, id string
-	signers   []string
-	disabled  bool
-	keys      *keyring
-	delegated atomic.Pointer[[]string] // nil: no entry in the Admin console
+	email, id      string
+	disabled, long bool
+	keys           *keyring
+	signers        atomic.Pointer[[]string]
+	delegated      atomic.Pointer[[]string] // nil: no entry in the Admin console
 }
 
 // accounts finds service accounts by e-mail or by numeric id.
@@ -26,7 +26,8 @@ type accounts struct {
 func newAccounts() *accounts { return &accounts{byKey: map[string]*account{}} }
 
 func (a *accounts) add(sa ServiceAccount, keys *keyring) {
-	acc := &account{email: sa.Email, id: sa.UniqueID, signers: sa.Signers, disabled: sa.Disabled, keys: keys}
+	acc := &account{email: sa.Email, id: sa.UniqueID, disabled: sa.Disabled, long: sa.LongLifetime, keys: keys}
+	acc.signers.Store(&sa.Signers)
 	if sa.DelegatedScopes != nil {
 		acc.delegate(sa.DelegatedScopes)
 	}
@@ -66,5 +67,5 @@ func (a *account) entry() []string {
 }
 
 func (a *account) signedBy(principal string) bool {
-	return slices.Contains(a.signers, strings.ToLower(principal))
+	return slices.Contains(*a.signers.Load(), strings.ToLower(principal))
 }

@@ -25,6 +25,7 @@ func controlRoutes() []*route {
 		r("POST", "users", "add a user", (*call).controlAddUser),
 		r("PATCH", "users/{}", "change a user: suspend, archive …", (*call).controlPatchUser),
 		r("POST", "accounts/{}/keys", `make a key of an account: {"type": "json"}; answers the file`, (*call).controlKey),
+		r("PUT", "accounts/{}/signers", "set who may sign for an account: a list of addresses", (*call).controlSigners),
 		r("PUT", "services/{}", "switch an API on or off in the project: true or false", (*call).controlService),
 		r("PUT", "clients/{}/scopes", "set the delegation entry of a numeric client id: a list of scopes, or null", (*call).controlScopes),
 	}
@@ -175,6 +176,20 @@ func (c *call) controlKey() reply {
 		return c.broken(err)
 	}
 	return reply{status: http.StatusOK, body: file}
+}
+
+func (c *call) controlSigners() reply {
+	var signers []string
+	if err := strictJSON(c.body, &signers); err != nil {
+		return wrong(fmt.Errorf("signers: %w", err))
+	}
+	if c.accounts.find(c.vars[0]) == nil {
+		return c.noAccount()
+	}
+	if err := c.SetSigners(c.vars[0], signers); err != nil {
+		return wrong(err)
+	}
+	return noContent()
 }
 
 func (c *call) noAccount() reply {

@@ -72,6 +72,7 @@
 //	                                        "suspended", "archived", "isAdmin", "noMailbox", "servicesOff"}
 //	PATCH  /_sandbox/users/EMAIL            change: the same less the addresses
 //	POST   /_sandbox/accounts/EMAIL/keys    {"type": "json"}: a new key of the account, which stays good; answers the file
+//	PUT    /_sandbox/accounts/EMAIL/signers who may sign for the account: ["robot@…", "op@…"]
 //	PUT    /_sandbox/services/NAME          is an API on in the project: true or false
 //	PUT    /_sandbox/clients/ID/scopes      the delegation entry of a numeric client id: ["https://…"], null for none
 //

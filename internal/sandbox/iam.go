@@ -66,7 +66,7 @@ func payloadUser(c *call) string {
 }
 
 // target finds the account to sign for, if the caller may. World.Signers
-// stands for all four permissions.
+// stands for all four permissions, and for that to pass a right on along a chain.
 func (c *call) target(permission string) (*account, *reply) {
 	refuse := func(a reply) (*account, *reply) { return nil, &a }
 	t := c.presented()
@@ -88,18 +88,25 @@ func (c *call) target(permission string) (*account, *reply) {
 		return refuse(refuseRPC(http.StatusBadRequest, "Invalid form of account ID "+c.vars[1]+". Should be [Gaia ID |Email |Unique ID |] of the account"))
 	}
 	caller := t.principal()
-	for _, d := range append(in.Delegates, "projects/-/serviceAccounts/"+c.vars[1]) {
+	for _, d := range in.Delegates {
 		a := c.accounts.find(strings.TrimPrefix(d, "projects/-/serviceAccounts/"))
 		if a == nil || !a.signedBy(caller) {
-			return refuse(c.noPermission(permission))
+			return refuse(c.noPermission("implicitDelegation"))
 		}
 		caller = a.email
 	}
-	return c.accounts.find(c.vars[1]), nil
+	a := c.accounts.find(c.vars[1])
+	if a == nil || !a.signedBy(caller) {
+		return refuse(c.noPermission(permission))
+	}
+	return a, nil
 }
 
-// noPermission is row S1, in which signJwt stands for the permission.
+// noPermission is the row of the permission, or S1, in which signJwt stands for it.
 func (c *call) noPermission(permission string) reply {
+	if row, ok := map[string]string{"getAccessToken": "S9", "getOpenIdToken": "S9b", "implicitDelegation": "S11"}[permission]; ok {
+		return c.row(row)
+	}
 	a := c.row("S1")
 	a.body = []byte(strings.ReplaceAll(string(a.body), "iam.serviceAccounts.signJwt", "iam.serviceAccounts."+permission))
 	return a
@@ -162,7 +169,7 @@ func (c *call) signBlob(a *account) reply {
 }
 
 // generateAccessToken makes a token of the account itself: it has no subject.
-// Twelve hours are granted to all, though an organisation must allow more than one.
+// More than an hour is for accounts of which the organisation allows it.
 func (c *call) generateAccessToken(a *account) reply {
 	const most = 12 * time.Hour
 	in, _ := c.iamRequest()
@@ -172,6 +179,9 @@ func (c *call) generateAccessToken(a *account) reply {
 		if life, err = time.ParseDuration(in.Lifetime); err != nil || life <= 0 || life > most {
 			return refuseRPC(http.StatusBadRequest, "The access token lifetime "+in.Lifetime+" is not within 0s and 43200s.")
 		}
+	}
+	if life > time.Hour && !a.long {
+		return c.row("S10")
 	}
 	if len(in.Scope) == 0 {
 		return refuseRPC(http.StatusBadRequest, "Scope required.")

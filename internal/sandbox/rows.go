@@ -23,7 +23,7 @@ type Row struct {
 	ID     string      `json:"id"`
 	Stage  string      `json:"stage"` // sign, exchange or call
 	Status int         `json:"status"`
-	Body   string      `json:"body"` // JSON; ${user}, ${projectNumber}, ${retryAt}, ${idToken}, ${grantType}, ${service}, ${title}, ${quotaProject} are filled at use
+	Body   string      `json:"body"` // JSON; ${user}, ${projectNumber}, ${retryAt}, ${idToken}, ${grantType}, ${service}, ${title}, ${quotaProject}, ${account} are filled at use
 	Header http.Header `json:"header,omitempty"`
 }
 
@@ -81,8 +81,17 @@ func (c *call) fill(body string) string {
 		"${idToken}", idToken,
 		"${service}", c.route.service(),
 		"${quotaProject}", insideJSON(cmp.Or(c.req.Header.Get(quotaHeader), c.project)),
+		"${account}", insideJSON(c.signedFor()),
 		"${title}", services[c.route.service()],
 	).Replace(body)
+}
+
+// signedFor is the account that a call of the stage sign is about, as it is called there.
+func (c *call) signedFor() string {
+	if c.route.stage != stageSign {
+		return ""
+	}
+	return c.vars[1]
 }
 
 // insideJSON escapes s for a place between two quotation marks.

@@ -48,8 +48,7 @@ func callRows() []Row {
 		callRow("A18", forbidden, "forbidden", "", "the authenticated user cannot access this service"), // reason assumed
 		callRow("A19", forbidden, "forbidden", "", "Not Authorized to access this resource/api"),
 		callRow("A20", http.StatusNotImplemented, "notImplemented", "", "Operation is not implemented, or supported, or enabled."), // reason assumed
-		callRow("A21", forbidden, "forbidden", "", noQuotaProject("gmail.googleapis.com"),
-			info("SERVICE_DISABLED", "googleapis.com", "consumer", "projects/${projectNumber}", "service", "gmail.googleapis.com")),
+		callRow("A21", forbidden, "forbidden", "", noQuotaProject, infoNoQuotaProject()),
 	}
 }
 

@@ -7,8 +7,7 @@ import "net/http"
 func signRows() []Row {
 	const forbidden = http.StatusForbidden
 	return []Row{
-		signRow("S1", forbidden, denied("signJwt"),
-			info("IAM_PERMISSION_DENIED", "iam.googleapis.com", "permission", "iam.serviceAccounts.signJwt")),
+		denied("S1", "signJwt"),
 		signRow("S2", forbidden, "The caller does not have permission"),
 		signRow("S3", forbidden, apiOff, infoOff()),
 		signRow("S4", forbidden, "Request had insufficient authentication scopes.",
@@ -24,15 +23,13 @@ func signRows() []Row {
 		signRow("S7b", http.StatusServiceUnavailable, "The service is currently unavailable."),
 		signRow("S7c", http.StatusInternalServerError, "Internal error encountered."),
 		signRow("S8", http.StatusBadRequest, "The JWT claim 'exp' must be an integer timestamp that is not in the past and no more than 12 hours in the future."),
-		signRow("S9", forbidden, denied("getAccessToken"),
-			info("IAM_PERMISSION_DENIED", "iam.googleapis.com", "permission", "iam.serviceAccounts.getAccessToken")),
-		signRow("S9b", forbidden, denied("getOpenIdToken"),
-			info("IAM_PERMISSION_DENIED", "iam.googleapis.com", "permission", "iam.serviceAccounts.getOpenIdToken")),
-		signRow("S10", http.StatusBadRequest, "The access token lifetime cannot exceed 3600s."),
-		signRow("S11", forbidden, denied("implicitDelegation"),
-			info("IAM_PERMISSION_DENIED", "iam.googleapis.com", "permission", "iam.serviceAccounts.implicitDelegation")),
-		signRow("S12", forbidden, noQuotaProject("iamcredentials.googleapis.com"),
-			info("SERVICE_DISABLED", "googleapis.com", "consumer", "projects/${projectNumber}", "service", "iamcredentials.googleapis.com")),
+		denied("S9", "getAccessToken"),
+		denied("S9b", "getOpenIdToken"),
+		// The words are as people report them; the status is assumed.
+		signRow("S10", http.StatusBadRequest, "Access tokens for service account ${account} can not have lifetimes of more than 1 hour. "+
+			"Use the Org Policy Constraint constraints/iam.allowServiceAccountCredentialLifetimeExtension to allow up to 12 hours."),
+		denied("S11", "implicitDelegation"),
+		signRow("S12", forbidden, noQuotaProject, infoNoQuotaProject()),
 		signRow("S13", http.StatusNotFound, "Requested entity was not found."),
 		signRow("S14", http.StatusUnauthorized, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential."),
 	}
@@ -53,13 +50,18 @@ func infoOff() errorInfo {
 	return info("SERVICE_DISABLED", "googleapis.com", "consumer", "projects/${projectNumber}", "service", "${service}")
 }
 
-// denied are the words for a missing permission on a service account.
-func denied(permission string) string {
-	return "Permission 'iam.serviceAccounts." + permission + "' denied on resource (or it may not exist)."
+// denied is the answer to who lacks a permission on a service account.
+func denied(id, permission string) Row {
+	permission = "iam.serviceAccounts." + permission
+	return signRow(id, http.StatusForbidden, "Permission '"+permission+"' denied on resource (or it may not exist).",
+		info("IAM_PERMISSION_DENIED", "iam.googleapis.com", "permission", permission))
 }
 
 // noQuotaProject are the words for one's own sign-in that names no project.
-func noQuotaProject(service string) string {
-	return "Your application is authenticating by using local Application Default Credentials. The " + service + " API requires a quota project, which is not set by default. " +
-		"To learn how to set your quota project, see https://cloud.google.com/docs/authentication/adc-troubleshooting/user-creds ."
+const noQuotaProject = "Your application is authenticating by using local Application Default Credentials. The ${service} API requires a quota project, which is not set by default. " +
+	"To learn how to set your quota project, see https://cloud.google.com/docs/authentication/adc-troubleshooting/user-creds ."
+
+// infoNoQuotaProject names the project of the client that gcloud signs in with.
+func infoNoQuotaProject() errorInfo {
+	return info("SERVICE_DISABLED", "googleapis.com", "consumer", "projects/764086051850", "service", "${service}")
 }

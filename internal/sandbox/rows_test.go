@@ -25,7 +25,7 @@ func TestRowsArrive(t *testing.T) {
 	b := setup(t)
 	token := b.as(ada, "gmail.readonly")
 	filled := strings.NewReplacer("${user}", ada, "${projectNumber}", "424242424242",
-		"${retryAt}", "2026-11-20T12:15:00.000Z", "${grantType}", "x", "${quotaProject}", "onbehalf-sandbox")
+		"${retryAt}", "2026-11-20T12:15:00.000Z", "${grantType}", "x", "${quotaProject}", "onbehalf-sandbox", "${account}", robot)
 	api := map[string]*strings.Replacer{
 		"sign": strings.NewReplacer("${service}", "iamcredentials.googleapis.com", "${title}", "IAM Service Account Credentials API"),
 		"call": strings.NewReplacer("${service}", "gmail.googleapis.com", "${title}", "Gmail API"),

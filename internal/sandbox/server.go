@@ -164,6 +164,21 @@ func (s *Server) RotateKeys() error {
 	return nil
 }
 
+// SetSigners sets who may sign for a service account, from now on: a grant that is
+// made, or taken back, while the sandbox runs.
+func (s *Server) SetSigners(email string, signers []string) error {
+	a := s.accounts.find(email)
+	if a == nil {
+		return fmt.Errorf("sandbox: no service account %q", email)
+	}
+	signers = lowered(signers)
+	if err := validPrincipals("signers", signers); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	a.signers.Store(&signers)
+	return nil
+}
+
 // Calls tells how often each call arrived, those that a fault met included.
 // The names are Discovery's method ids, and "signJwt", "token", "metadata.token" and the like.
 func (s *Server) Calls() map[string]int { return s.calls.all() }

@@ -27,20 +27,71 @@ func chained(w *sandbox.World, _ *sandbox.Options) {
 		sandbox.ServiceAccount{Email: target, UniqueID: "102", Signers: []string{middle}})
 }
 
-func TestSignJwtChain(t *testing.T) {
+// A chain is honoured by each verb: every account must be signed for by the one
+// before it, and the caller by nobody else.
+func TestDelegates(t *testing.T) {
 	b := setup(t, chained)
-	sign := func(account string, delegates ...string) answer {
-		return b.must("POST", b.signPath(account), map[string]any{"payload": "{}", "delegates": delegates}, bearer(b.machine())...)
-	}
 	link := func(email string) string { return "projects/-/serviceAccounts/" + email }
-	const denied = "Permission 'iam.serviceAccounts.signJwt' denied on resource (or it may not exist)."
-	sign(middle).says(t, 200)
-	sign("101").says(t, 200)
-	sign(target).says(t, 403, denied, "IAM_PERMISSION_DENIED")
-	sign(target, link(middle)).says(t, 200)
-	sign(target, link(target)).says(t, 403, denied)
-	sign(middle, link(target)).says(t, 403, denied)
-	sign("nobody@example.com").says(t, 403, denied)
+	for verb, request := range map[string]struct {
+		permission string
+		body       map[string]any
+	}{
+		"signJwt":             {"signJwt", map[string]any{"payload": "{}"}},
+		"signBlob":            {"signBlob", map[string]any{"payload": "aGVsbG8="}},
+		"generateAccessToken": {"getAccessToken", map[string]any{"scope": []string{auth + "cloud-platform"}}},
+		"generateIdToken":     {"getOpenIdToken", map[string]any{"audience": "https://example.com"}},
+	} {
+		ask := func(account string, delegates ...string) answer {
+			request.body["delegates"] = delegates
+			return b.must("POST", strings.Replace(b.signPath(account), "signJwt", verb, 1), request.body, bearer(b.machine())...)
+		}
+		denied := "Permission 'iam.serviceAccounts." + request.permission + "' denied on resource (or it may not exist)."
+		ask(middle).says(t, 200)
+		ask("101").says(t, 200)
+		ask(target).says(t, 403, denied, "IAM_PERMISSION_DENIED")
+		ask(target, link(middle)).says(t, 200)
+		ask(robot, link(middle)).says(t, 403, denied)
+		const broken = "Permission 'iam.serviceAccounts.implicitDelegation' denied"
+		ask(target, link(target)).says(t, 403, broken, "IAM_PERMISSION_DENIED")
+		ask(target, link(target), link(middle)).says(t, 403, broken)
+		ask(middle, link("nobody@example.com")).says(t, 403, broken)
+		ask("nobody@example.com").says(t, 403, denied)
+	}
+}
+
+// A grant can be made and taken back while the sandbox runs.
+func TestSetSigners(t *testing.T) {
+	b := setup(t, chained)
+	sign := func(account string) answer {
+		return b.must("POST", b.signPath(account), map[string]any{"payload": "{}"}, bearer(b.machine())...)
+	}
+	sign(target).says(t, 403)
+	b.must("PUT", "/_sandbox/accounts/"+target+"/signers", []string{strings.ToUpper(robot)}).says(t, 204)
+	sign(target).says(t, 200)
+	b.must("PUT", "/_sandbox/accounts/"+target+"/signers", "[]").says(t, 204)
+	sign(target).says(t, 403)
+	b.must("PUT", "/_sandbox/accounts/"+target+"/signers", `["x"]`).says(t, 400, `signers[0]: \"x\" is not an e-mail address`)
+	b.must("PUT", "/_sandbox/accounts/"+target+"/signers", `{}`).says(t, 400)
+	b.must("PUT", "/_sandbox/accounts/nobody@example.com/signers", "[]").says(t, 404)
+	if err := b.s.SetSigners("nobody@example.com", nil); err == nil {
+		t.Error("nobody has signers")
+	}
+}
+
+// Only where the organisation allows it does a token last longer than an hour.
+func TestLongLifetime(t *testing.T) {
+	b := setup(t, func(w *sandbox.World, _ *sandbox.Options) {
+		w.ServiceAccounts = append(w.ServiceAccounts, sandbox.ServiceAccount{Email: middle, Signers: []string{robot}, LongLifetime: true})
+	})
+	ask := func(account, lifetime string) answer {
+		return b.must("POST", strings.Replace(b.signPath(account), "signJwt", "generateAccessToken", 1),
+			map[string]any{"scope": []string{auth + "cloud-platform"}, "lifetime": lifetime}, bearer(b.machine())...)
+	}
+	ask(robot, "3600s").says(t, 200, "2026-11-20T13:00:00Z")
+	ask(robot, "3601s").says(t, 400, "INVALID_ARGUMENT", "Access tokens for service account "+robot+" can not have lifetimes of more than 1 hour.",
+		"constraints/iam.allowServiceAccountCredentialLifetimeExtension")
+	ask(middle, "43200s").says(t, 200, "2026-11-21T00:00:00Z")
+	ask(middle, "43201s").says(t, 400, "43200s")
 }
 
 // An account is no signer of itself unless it was made one.

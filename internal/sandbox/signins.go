@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -53,11 +52,10 @@ func (c *call) quotaDoor() *reply {
 		a := c.row("S5")
 		return &a
 	case project == "" && c.tok.signIn != nil && service != "storage.googleapis.com":
-		const gcloud = "projects/764086051850" // of the client that gcloud signs in with
-		a := refuseRPC(http.StatusForbidden, "Your application is authenticating by using local Application Default Credentials. The "+service+
-			" API requires a quota project, which is not set by default. To learn how to set your quota project, see "+
-			"https://cloud.google.com/docs/authentication/adc-troubleshooting/user-creds .",
-			info("SERVICE_DISABLED", "googleapis.com", "consumer", gcloud, "service", service))
+		a := c.row("A21")
+		if c.route.stage == stageSign {
+			a = c.row("S12")
+		}
 		return &a
 	}
 	return nil

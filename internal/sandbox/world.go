@@ -45,6 +45,10 @@ type ServiceAccount struct {
 	// unless it stands here, as in IAM. People of SignIns may stand here too.
 	Signers  []string `json:"signers" yaml:"signers"`
 	Disabled bool     `json:"disabled" yaml:"disabled"`
+	// LongLifetime lets the account's own tokens last up to twelve hours: the
+	// organisation policy constraints/iam.allowServiceAccountCredentialLifetimeExtension
+	// lists it.
+	LongLifetime bool `json:"longLifetime" yaml:"longLifetime"`
 }
 
 // A SignIn is a person's own with gcloud auth application-default login: what the
@@ -193,10 +197,8 @@ func (w *World) validate() error {
 
 // validateProject looks at who may see what of the project.
 func (w *World) validateProject() error {
-	for i, v := range w.Viewers {
-		if err := validAddress(fmt.Sprintf("viewers[%d]", i), v); err != nil {
-			return err
-		}
+	if err := validPrincipals("viewers", w.Viewers); err != nil {
+		return err
 	}
 	for i, name := range w.DisabledAPIs {
 		if err := knownAPI(name); err != nil {
@@ -271,10 +273,8 @@ func (w *World) validateAccounts() error {
 			return fmt.Errorf("%s.uniqueId: %q is there twice", field, a.UniqueID)
 		}
 		emails[a.Email], ids[a.UniqueID] = true, true
-		for j, s := range a.Signers {
-			if err := validAddress(fmt.Sprintf("%s.signers[%d]", field, j), s); err != nil {
-				return err
-			}
+		if err := validPrincipals(field+".signers", a.Signers); err != nil {
+			return err
 		}
 	}
 	if !emails[w.Runtime] {
@@ -335,6 +335,16 @@ func validServices(field string, names []string) error {
 	for i, name := range names {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("%s.servicesOff[%d]: %q is none of %s", field, i, name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// validPrincipals accepts whom a role can be granted to.
+func validPrincipals(field string, names []string) error {
+	for i, name := range names {
+		if err := validAddress(fmt.Sprintf("%s[%d]", field, i), name); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func controlRoutes() []*route {
 		r("POST", "keys/rotate", "a new key for each account", (*call).controlRotate),
 		r("POST", "users", "add a user", (*call).controlAddUser),
 		r("PATCH", "users/{}", "change a user: suspend, archive …", (*call).controlPatchUser),
-		r("POST", "accounts/{}/keys", `make a key of an account: {"type": "json"}; answers the file`, (*call).controlKey),
+		r("POST", "accounts/{}/keys", `make a key of an account: {"type": "json"} or "p12"; answers the file`, (*call).controlKey),
 		r("PUT", "accounts/{}/signers", "set who may sign for an account: a list of addresses", (*call).controlSigners),
 		r("PUT", "services/{}", "switch an API on or off in the project: true or false", (*call).controlService),
 		r("PUT", "clients/{}/scopes", "set the delegation entry of a numeric client id: a list of scopes, or null", (*call).controlScopes),
@@ -168,14 +168,22 @@ func (c *call) controlKey() reply {
 	if c.accounts.find(c.vars[0]) == nil {
 		return c.noAccount()
 	}
-	if in.Type != "json" {
-		return wrong(fmt.Errorf("key: type %q is not json", in.Type))
+	var file []byte
+	var err error
+	mime := mimeJSON
+	switch in.Type {
+	case "json":
+		file, err = c.KeyFile(c.vars[0])
+	case "p12":
+		mime = "application/octet-stream"
+		file, err = c.KeyP12(c.vars[0])
+	default:
+		return wrong(fmt.Errorf("key: type %q is neither json nor p12", in.Type))
 	}
-	file, err := c.KeyFile(c.vars[0])
 	if err != nil {
 		return c.broken(err)
 	}
-	return reply{status: http.StatusOK, body: file}
+	return reply{status: http.StatusOK, mime: mime, body: file}
 }
 
 func (c *call) controlSigners() reply {

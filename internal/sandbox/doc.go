@@ -48,7 +48,7 @@
 // itself where the sandbox knows its cause, and each can be ordered, as can slow,
 // lost and cut answers; see [Fault]. Faults and calls go by names: Discovery's
 // method ids (gmail.users.messages.insert), signJwt, signBlob,
-// generateAccessToken, generateIdToken, token, tokeninfo, keys.*, metadata.*,
+// generateAccessToken, generateIdToken, token, tokeninfo, sts.token, keys.*, metadata.*,
 // secretmanager.versions.access, serviceusage.services.get and batchGet, and with ".chunk" behind the method for the parts
 // of a resumable upload. Of such a part what arrived is kept when the connection
 // breaks, in whole pieces of 256 KiB.
@@ -71,7 +71,7 @@
 //	POST   /_sandbox/users                  add: {"primaryEmail", "givenName", "familyName", "orgUnitPath", "aliases",
 //	                                        "suspended", "archived", "isAdmin", "noMailbox", "servicesOff"}
 //	PATCH  /_sandbox/users/EMAIL            change: the same less the addresses
-//	POST   /_sandbox/accounts/EMAIL/keys    {"type": "json"}: a new key of the account, which stays good; answers the file
+//	POST   /_sandbox/accounts/EMAIL/keys    {"type": "json"} or "p12": a new key of the account, which stays good; answers the file
 //	PUT    /_sandbox/accounts/EMAIL/signers who may sign for the account: ["robot@…", "op@…"]
 //	PUT    /_sandbox/services/NAME          is an API on in the project: true or false
 //	PUT    /_sandbox/clients/ID/scopes      the delegation entry of a numeric client id: ["https://…"], null for none

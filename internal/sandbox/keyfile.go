@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 // keyFile is what gcloud iam service-accounts keys create writes.
@@ -43,6 +45,22 @@ func (s *Server) KeyFile(email string) ([]byte, error) {
 		ClientCerts: "https://www.googleapis.com/robot/v1/metadata/x509/" + url.PathEscape(a.email),
 		Universe:    "googleapis.com",
 	}, true)
+}
+
+// p12Password is that of every P12 key file of Google's.
+const p12Password = "notasecret"
+
+// KeyP12 is [Server.KeyFile] in the older form: PKCS #12, password "notasecret".
+func (s *Server) KeyP12(email string) ([]byte, error) {
+	_, k, err := s.giveKey(email)
+	if err != nil {
+		return nil, err
+	}
+	file, err := pkcs12.LegacyDES.Encode(k.private, k.cert, nil, p12Password)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: key of %s: %w", email, err)
+	}
+	return file, nil
 }
 
 func (s *Server) giveKey(email string) (*account, *key, error) {

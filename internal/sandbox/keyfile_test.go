@@ -1,12 +1,17 @@
 package sandbox_test
 
 import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
 
 	googleauth "cloud.google.com/go/auth"
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 // keyed signs with a JSON key file, by Google's own library.
@@ -71,6 +76,53 @@ func TestKeyFile(t *testing.T) {
 		t.Errorf("the key is not among the secrets")
 	}
 	b.must("GET", "/www.googleapis.com/service_accounts/v1/metadata/jwk/"+robot, nil).says(t, 200, second[strings.Index(second, `key_id": "`)+10:][:40])
+}
+
+// P12 is the older form of the same.
+func TestKeyP12(t *testing.T) {
+	b := setup(t)
+	a := b.must("POST", "/_sandbox/accounts/"+robot+"/keys", `{"type": "p12"}`).says(t, 200)
+	if got := a.header.Get("Content-Type"); got != "application/octet-stream" {
+		t.Errorf("it is %q", got)
+	}
+	direct, err := b.s.KeyP12(robot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range [][]byte{[]byte(a.body), direct} {
+		private, cert, err := pkcs12.Decode(file, "notasecret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := private.(*rsa.PrivateKey)
+		if !key.PublicKey.Equal(cert.PublicKey) || cert.Subject.CommonName != robot {
+			t.Errorf("the certificate is of %s, or of another key", cert.Subject)
+		}
+		b.exchange(signed(t, key, b.claims(ada, "gmail.send"))).says(t, 200, "access_token")
+		if _, _, err := pkcs12.Decode(file, "asecret"); err == nil {
+			t.Error("any password opens it")
+		}
+	}
+	if _, err := b.s.KeyP12("nobody@example.com"); err == nil {
+		t.Error("a key of nobody was made")
+	}
+}
+
+// signed is an assertion without a kid, as of a P12 file, which knows none.
+func signed(t *testing.T, key *rsa.PrivateKey, claims map[string]any) string {
+	t.Helper()
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc := base64.RawURLEncoding
+	text := enc.EncodeToString([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + enc.EncodeToString(payload)
+	sum := sha256.Sum256([]byte(text))
+	signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text + "." + enc.EncodeToString(signature)
 }
 
 func TestKeyFileRefuses(t *testing.T) {

@@ -1,8 +1,11 @@
 package sandbox_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -169,5 +172,81 @@ func TestGoogleGoDefaultCredentials(t *testing.T) {
 	universe, err := creds.UniverseDomain(t.Context())
 	if err != nil || universe != "googleapis.com" {
 		t.Errorf("universe %q %v", universe, err)
+	}
+}
+
+// foreign has somebody from outside who may sign for the robot.
+func foreign(w *sandbox.World, _ *sandbox.Options) {
+	const pool = "iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool"
+	w.Federated = []sandbox.Federated{{Audience: "//" + pool + "/providers/ci", SubjectToken: "sandbox-subject", Principal: "principal://" + pool + "/subject/Build"}}
+	w.ServiceAccounts[0].Signers = append(w.ServiceAccounts[0].Signers, w.Federated[0].Principal)
+}
+
+// Each kind of credentials file that Google's library knows signs for the robot.
+func TestGoogleGoCredentialFiles(t *testing.T) {
+	b := setup(t, realClock, signedIn, foreign)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("CLOUDSDK_CONFIG", "")
+	write := func(name string, v any) string {
+		t.Helper()
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	key, err := b.s.KeyFile(robot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type file map[string]any
+	const impersonation = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + robot + ":generateAccessToken"
+	user := file{"type": "authorized_user", "refresh_token": "sandbox-refresh", "client_id": "client", "client_secret": "sandbox-client"}
+	external := func(subject string) file {
+		source := filepath.Join(t.TempDir(), "subject")
+		if err := os.WriteFile(source, []byte(subject), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file{
+			"type": "external_account", "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/ci",
+			"subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": "https://sts.googleapis.com/v1/token",
+			"credential_source": file{"file": source},
+		}
+	}
+	impersonated := external("sandbox-subject")
+	impersonated["service_account_impersonation_url"] = impersonation
+	for name, v := range map[string]any{
+		"service_account":                      json.RawMessage(key),
+		"authorized_user":                      user,
+		"external_account":                     external("sandbox-subject"),
+		"external_account, impersonating":      impersonated,
+		"impersonated_service_account":         file{"type": "impersonated_service_account", "service_account_impersonation_url": impersonation, "source_credentials": user},
+		"impersonated_service_account, by key": file{"type": "impersonated_service_account", "service_account_impersonation_url": impersonation, "source_credentials": json.RawMessage(key)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", write("credentials.json", v))
+			creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: []string{auth + "cloud-platform"}, Client: b.rewritten()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tok, err := creds.Token(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.must("POST", b.signPath(robot), map[string]any{"payload": "{}"}, append(bearer(tok.Value), "X-Goog-User-Project", "onbehalf-sandbox")...).says(t, 200)
+			b.must("POST", b.signPath("nobody@example.com"), map[string]any{"payload": "{}"}, append(bearer(tok.Value), "X-Goog-User-Project", "onbehalf-sandbox")...).says(t, 403)
+		})
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", write("credentials.json", external("sandbox-other")))
+	creds, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: []string{auth + "cloud-platform"}, Client: b.rewritten()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := creds.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "invalid_grant") {
+		t.Errorf("another's token: %v", err)
 	}
 }

@@ -14,5 +14,5 @@ const (
 // ownRoutes are those of which Discovery knows nothing, or which are not called
 // as a user: the rest is methods.
 func ownRoutes() []*route {
-	return slices.Concat(metadataRoutes(), iamRoutes(), keyRoutes(), tokenRoutes(), tokenInfoRoutes(), secretRoutes(), usageRoutes())
+	return slices.Concat(metadataRoutes(), iamRoutes(), keyRoutes(), tokenRoutes(), tokenInfoRoutes(), federationRoutes(), secretRoutes(), usageRoutes())
 }

@@ -50,6 +50,7 @@ type Server struct {
 	apisOff   *nameSet
 	viewers   []string // principals that may look at the project
 	signIns   []SignIn
+	federated []Federated
 	people    *people
 	google    *keyring // signs ID tokens, as accounts.google.com does
 	machine   atomic.Pointer[token]
@@ -88,7 +89,7 @@ func New(world World, o Options) (*Server, error) {
 		accounts: newAccounts(),
 		apisOff:  newNameSet(world.DisabledAPIs),
 		viewers:  world.Viewers,
-		signIns:  world.SignIns,
+		signIns:  world.SignIns, federated: world.Federated,
 	}
 	s.secretsOf = newVault(world.Secrets, world.Project, world.ProjectNumber)
 	s.ids.Store(uint64(o.Now().UnixMilli()) << 20) // as Gmail's: a time, then a counter

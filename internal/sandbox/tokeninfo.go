@@ -25,7 +25,7 @@ func (c *call) tokenInfo() reply {
 	value := cmp.Or(c.query.Get("access_token"), c.form().Get("access_token"))
 	c.secrets.add(value)
 	t := c.tokens.get(value)
-	if !t.live(c.now()) {
+	if !t.live(c.now()) || strings.HasPrefix(t.account, principalPrefix) { // federated ones are not Google's to tell of: assumed
 		return c.oauthRefusal(http.StatusBadRequest, "invalid_token", "Invalid Value")
 	}
 	client, subject := c.parties(t)

@@ -20,7 +20,7 @@ const (
 // A token is one access token and what it stands for.
 type token struct {
 	value   string
-	account string  // whom it was issued to: a service account, or who signed in
+	account string  // whom it was issued to: a service account, who signed in, or a federated principal
 	signIn  *SignIn // of somebody who signed in; nil for all others
 	person  *person // whom it acts as; nil is the account itself
 	scopes  []string

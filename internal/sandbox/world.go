@@ -22,6 +22,7 @@ type World struct {
 
 	ServiceAccounts []ServiceAccount
 	SignIns         []SignIn
+	Federated       []Federated
 	Viewers         []string // who may read which APIs are on; nil is the runtime alone
 	DisabledAPIs    []string // that are not switched on in the project, such as "gmail.googleapis.com"
 	Users           []User
@@ -42,7 +43,8 @@ type ServiceAccount struct {
 	// the Admin console. Nil means that there is no entry.
 	DelegatedScopes []string `json:"delegatedScopes" yaml:"delegatedScopes"`
 	// Signers may sign for the account. An account is no signer of itself
-	// unless it stands here, as in IAM. People of SignIns may stand here too.
+	// unless it stands here, as in IAM. People of SignIns and principals of
+	// Federated may stand here too.
 	Signers  []string `json:"signers" yaml:"signers"`
 	Disabled bool     `json:"disabled" yaml:"disabled"`
 	// LongLifetime lets the account's own tokens last up to twelve hours: the
@@ -62,6 +64,15 @@ type SignIn struct {
 	// QuotaProjects are those on whose account calls may go, by X-Goog-User-Project.
 	// Nil is the world's own.
 	QuotaProjects []string `yaml:"quotaProjects"`
+}
+
+// A Federated is somebody who comes from outside Google by workload identity
+// federation: whoever shows the subject token to the provider is the principal, which
+// may stand among Signers and Viewers.
+type Federated struct {
+	Audience     string `yaml:"audience"`     // //iam.googleapis.com/projects/N/locations/global/workloadIdentityPools/P/providers/Q
+	SubjectToken string `yaml:"subjectToken"` // taken as it is: nothing verifies it
+	Principal    string `yaml:"principal"`    // principal://iam.googleapis.com/projects/N/locations/global/workloadIdentityPools/P/subject/S
 }
 
 // A User is a person of the Workspace organisation.
@@ -189,6 +200,9 @@ func (w *World) validate() error {
 	if err := w.validateSignIns(); err != nil {
 		return err
 	}
+	if err := w.validateFederated(); err != nil {
+		return err
+	}
 	if err := w.validateAddresses(); err != nil {
 		return err
 	}
@@ -203,6 +217,21 @@ func (w *World) validateProject() error {
 	for i, name := range w.DisabledAPIs {
 		if err := knownAPI(name); err != nil {
 			return fmt.Errorf("disabledApis[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (w *World) validateFederated() error {
+	for i, f := range w.Federated {
+		field := fmt.Sprintf("federated[%d]", i)
+		switch {
+		case !providers.MatchString(f.Audience):
+			return fmt.Errorf("%s.audience: %q is not //iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER", field, f.Audience)
+		case f.SubjectToken == "":
+			return errors.New(field + ".subjectToken: is empty")
+		case !principals.MatchString(f.Principal):
+			return fmt.Errorf("%s.principal: %q is not principal://iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/subject/SUBJECT", field, f.Principal)
 		}
 	}
 	return nil
@@ -343,8 +372,8 @@ func validServices(field string, names []string) error {
 // validPrincipals accepts whom a role can be granted to.
 func validPrincipals(field string, names []string) error {
 	for i, name := range names {
-		if err := validAddress(fmt.Sprintf("%s[%d]", field, i), name); err != nil {
-			return err
+		if !isAddress(name) && !principals.MatchString(name) {
+			return fmt.Errorf("%s[%d]: %q is not an e-mail address, nor principal://iam.googleapis.com/…", field, i, name)
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ type worldFile struct {
 	Runtime         *string           `yaml:"runtime"`
 	ServiceAccounts []ServiceAccount  `yaml:"serviceAccounts"`
 	SignIns         []SignIn          `yaml:"signIns"`
+	Federated       []Federated       `yaml:"federated"`
 	Viewers         []string          `yaml:"viewers"`
 	DisabledAPIs    []string          `yaml:"disabledApis"`
 	Users           []User            `yaml:"users"`
@@ -89,7 +90,8 @@ func (in *worldFile) world() World {
 	if in.VMs != nil {
 		w.VMs = in.VMs
 	}
-	w.SignIns, w.Viewers, w.DisabledAPIs = in.SignIns, in.Viewers, in.DisabledAPIs
+	w.SignIns, w.Federated = in.SignIns, in.Federated
+	w.Viewers, w.DisabledAPIs = in.Viewers, in.DisabledAPIs
 	w.Objects, w.Secrets = bytesOf(in.Objects), bytesOf(in.Secrets)
 	return w
 }

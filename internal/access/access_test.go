@@ -79,8 +79,8 @@ func (g google) config(t *testing.T, env ...string) config.Config {
 	return cfg
 }
 
-func signIn(quotaProject string) map[string]any {
-	return map[string]any{"type": "authorized_user", "client_id": client, "client_secret": clientSecret, "refresh_token": refresh, "quota_project_id": quotaProject}
+func signIn() map[string]any {
+	return map[string]any{"type": "authorized_user", "client_id": client, "client_secret": clientSecret, "refresh_token": refresh, "quota_project_id": "onbehalf-sandbox"}
 }
 
 // federated is a credentials file of workload identity federation; account, if
@@ -111,26 +111,24 @@ func TestEveryKindOfCredentials(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		file   any
-		env    []string
 		member string
 		from   string
 		isKey  bool
 	}{
-		"metadata":         {nil, nil, "serviceAccount:" + robot, "the metadata server", false},
-		"sign-in":          {signIn("onbehalf-sandbox"), nil, "user:" + operator, "credentials", false},
-		"key file":         {workerKey, nil, "serviceAccount:" + worker, "credentials", true},
-		"federation":       {g.federated(t, ""), nil, "principalSet:" + pool + "/*", "credentials", false},
-		"federation, then": {g.federated(t, worker), nil, "serviceAccount:" + worker, "credentials", false},
+		"metadata":         {nil, "serviceAccount:" + robot, "the metadata server", false},
+		"sign-in":          {signIn(), "user:" + operator, "credentials", false},
+		"key file":         {workerKey, "serviceAccount:" + worker, "credentials", true},
+		"federation":       {g.federated(t, ""), "principalSet:" + pool + "/*", "credentials", false},
+		"federation, then": {g.federated(t, worker), "serviceAccount:" + worker, "credentials", false},
 		"impersonated": {map[string]any{
-			"type": "impersonated_service_account", "service_account_impersonation_url": generate(worker), "source_credentials": signIn("onbehalf-sandbox"),
-		}, nil, "serviceAccount:" + worker, "credentials", false},
+			"type": "impersonated_service_account", "service_account_impersonation_url": generate(worker), "source_credentials": signIn(),
+		}, "serviceAccount:" + worker, "credentials", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			env := append(c.env, "ONBEHALF_SERVICE_ACCOUNT="+robot, "GOOGLE_CLOUD_PROJECT=onbehalf-sandbox")
 			if c.file != nil {
 				t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", g.file(t, "credentials", c.file))
 			}
-			a, err := access.Open(t.Context(), g.config(t, env...), access.Options{})
+			a, err := access.Open(t.Context(), g.config(t, "ONBEHALF_SERVICE_ACCOUNT="+robot, "GOOGLE_CLOUD_PROJECT=onbehalf-sandbox"), access.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,8 +165,8 @@ func TestWhatTheSettingsLeaveOut(t *testing.T) {
 	}{
 		"metadata":            {nil, "", "onbehalf-sandbox", robot, ""},
 		"key file":            {workerKey, "", "onbehalf-sandbox", worker, ""},
-		"sign-in":             {signIn("onbehalf-sandbox"), "", "", "", "GOOGLE_CLOUD_PROJECT: is not set"},
-		"sign-in, project":    {signIn("onbehalf-sandbox"), "GOOGLE_CLOUD_PROJECT=p-12345", "", "", "ONBEHALF_SERVICE_ACCOUNT: is not set, and the runtime's own cannot stand in"},
+		"sign-in":             {signIn(), "", "", "", "GOOGLE_CLOUD_PROJECT: is not set"},
+		"sign-in, project":    {signIn(), "GOOGLE_CLOUD_PROJECT=p-12345", "", "", "ONBEHALF_SERVICE_ACCOUNT: is not set, and the runtime's own cannot stand in"},
 		"signer's key":        {nil, "ONBEHALF_SIGNER=key:" + g.file(t, "signer", workerKey), "onbehalf-sandbox", worker, ""},
 		"signer's other key":  {nil, "ONBEHALF_SERVICE_ACCOUNT=" + robot + " ONBEHALF_SIGNER=key:" + g.file(t, "signer", workerKey), "", "", "the key is one of \"" + worker},
 		"signer's key absent": {nil, "ONBEHALF_SIGNER=key:" + filepath.Join(g.dir, "none"), "", "", "ONBEHALF_SIGNER: key:" + g.dir},

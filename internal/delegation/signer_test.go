@@ -80,9 +80,9 @@ func (r realistic) iam(t *testing.T, account string, delegates ...string) delega
 	return s
 }
 
-func key(t *testing.T, make func(string) ([]byte, error), account string) delegation.Signer {
+func key(t *testing.T, file func(string) ([]byte, error), account string) delegation.Signer {
 	t.Helper()
-	data, err := make(delegated)
+	data, err := file(delegated)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func TestParseKeyRefuses(t *testing.T) {
 func TestAKeyPrintsNothing(t *testing.T) {
 	s := key(t, setup(t).KeyFile, "")
 	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %d %x", s, s, s, s, s, s), fmt.Sprintf("%+v %#v", []any{s}, map[string]any{"s": s})} {
-		if strings.Trim(strings.ReplaceAll(text, "key of "+delegated, ""), ` []{}map:"s,interface()string`) != "" || len(text) > 500 {
+		if rest := strings.ReplaceAll(text, "key of "+delegated, ""); len(rest) > 60 || strings.ContainsAny(rest, "0123456789") {
 			t.Errorf("%s", text)
 		}
 	}

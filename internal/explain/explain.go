@@ -69,6 +69,9 @@ type Meaning struct {
 	// Message is what happened, and Fix what mends it. They have placeholders
 	// until For fills them in.
 	Message, Fix string
+	// Tell is how this answer is told from others that fit as well; only [Find]
+	// has it, and only where there are several.
+	Tell string
 
 	found found
 }

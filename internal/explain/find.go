@@ -39,9 +39,7 @@ func Find(text string, n Names) []Meaning {
 		if m.Retry == Later {
 			m.NotBefore = m.found.notBefore
 		}
-		if len(rows) > 1 {
-			m.Tell = r.tell()
-		}
+		m.Tell = r.tell(rows)
 		all = append(all, m.For(n))
 	}
 	return all
@@ -234,20 +232,24 @@ func has(text string, pieces []string) bool {
 	return true
 }
 
-// tell says how a row is told from others that fit as well.
-func (r Row) tell() string {
-	where := map[jobs.Stage]string{
-		jobs.StageSign:     "if the answer came from IAM Credentials (iamcredentials.googleapis.com), before there was a token",
-		jobs.StageExchange: "if the answer came from the token endpoint (oauth2.googleapis.com/token)",
-		jobs.StageCall:     "if the answer came from the API that was called, when there was a token",
-	}[r.Stage]
-	if r.Self {
-		where += ", and that names no user"
+// tell says how a row is told from the others: by what they do not share.
+func (r Row) tell(among []Row) string {
+	differ := func(other func(Row) bool) bool { return slices.ContainsFunc(among, other) }
+	var signs []string
+	if differ(func(o Row) bool { return o.Stage != r.Stage }) {
+		signs = append(signs, map[jobs.Stage]string{
+			jobs.StageSign:     "the answer came from IAM Credentials (iamcredentials.googleapis.com)",
+			jobs.StageExchange: "the answer came from the token endpoint (oauth2.googleapis.com/token)",
+			jobs.StageCall:     "the answer came from the API that was called",
+		}[r.Stage])
 	}
-	if r.Google != "" {
-		where += ", and says: " + r.Google
+	if differ(func(o Row) bool { return o.Self != r.Self }) {
+		signs = append(signs, map[bool]string{true: "no user was named to act as", false: "a user was named to act as"}[r.Self])
 	}
-	return where
+	if r.Google != "" && differ(func(o Row) bool { return o.Google != r.Google }) {
+		signs = append(signs, "Google says: "+r.Google)
+	}
+	return strings.Join(signs, ", and ")
 }
 
 // Names of a form that is beyond doubt. They are short, so that no token

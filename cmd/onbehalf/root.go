@@ -25,12 +25,13 @@ mend · 130 interrupted.`,
   onbehalf run --sandbox jobs.jsonl              # try your jobs in an embedded Workspace
   onbehalf run --policy policy.yaml jobs.jsonl   # the real thing
   onbehalf actions vacation                      # what can be called
+  onbehalf explain unauthorized_client           # what an error means, and what mends it
   onbehalf schema job                            # what a job may hold`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newActions(), newDemo(), newRun(), newSandbox(), newSchema())
+	root.AddCommand(newActions(), newDemo(), newExplain(), newRun(), newSandbox(), newSchema())
 	return root
 }
 

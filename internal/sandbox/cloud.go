@@ -24,8 +24,21 @@ func cloudMethods() []method {
 		m("compute.instances.start", "compute.instances.start", func(c *call) reply { return c.switchVM("start", "RUNNING") }),
 		m("compute.instances.stop", "compute.instances.stop", func(c *call) reply { return c.switchVM("stop", "TERMINATED") }),
 		m("compute.zoneOperations.get", "compute.zoneOperations.get", (*call).getOperation),
-		m("cloudresourcemanager.projects.get", "resourcemanager.projects.get", (*call).getProject),
-		m("iam.projects.serviceAccounts.list", "iam.serviceAccounts.list", (*call).listAccounts),
+		{id: "cloudresourcemanager.projects.get", door: viewerDoor("resourcemanager.projects.get"), do: (*call).getProject},
+		{id: "iam.projects.serviceAccounts.list", door: viewerDoor("iam.serviceAccounts.list"), do: (*call).listAccounts},
+		{id: "iam.projects.serviceAccounts.get", door: viewerDoor("iam.serviceAccounts.get"), do: (*call).getAccount},
+	}
+}
+
+// viewerDoor lets those in who may look at the project.
+func viewerDoor(permission string) func(*call) *reply {
+	return func(c *call) *reply {
+		if c.isViewer() {
+			return nil
+		}
+		a := refuseRPC(http.StatusForbidden, "Permission '"+permission+"' denied on resource (or it may not exist).",
+			info("IAM_PERMISSION_DENIED", "iam.googleapis.com", "permission", permission))
+		return &a
 	}
 }
 
@@ -164,10 +177,28 @@ func (c *call) listAccounts() reply {
 	}
 	var all []any
 	for _, a := range c.accounts.all() {
-		all = append(all, doc{
-			"name": "projects/" + c.project + "/serviceAccounts/" + a.email, "email": a.email, "uniqueId": a.id, "oauth2ClientId": a.id,
-			"projectId": c.project, "disabled": a.disabled, "etag": base64.StdEncoding.EncodeToString([]byte("sandbox")),
-		})
+		all = append(all, c.shownAccount(a))
 	}
 	return c.listed(doc{}, "accounts", all, 20, 100)
+}
+
+// getAccount takes an account by e-mail or numeric id, of the project or of any, "-".
+// How Google words that there is none is from memory.
+func (c *call) getAccount() reply {
+	project, key, _ := strings.Cut(strings.TrimPrefix(c.arg("name"), "projects/"), "/serviceAccounts/")
+	if project != "-" && !c.isProject(project) {
+		return refuseRPC(http.StatusForbidden, "Permission 'iam.serviceAccounts.get' denied on resource (or it may not exist).")
+	}
+	a := c.accounts.find(key)
+	if a == nil {
+		return refuseRPC(http.StatusNotFound, "Unknown service account")
+	}
+	return c.ok(c.shownAccount(a))
+}
+
+func (c *call) shownAccount(a *account) doc {
+	return doc{
+		"name": "projects/" + c.project + "/serviceAccounts/" + a.email, "email": a.email, "uniqueId": a.id, "oauth2ClientId": a.id,
+		"projectId": c.project, "disabled": a.disabled, "etag": base64.StdEncoding.EncodeToString([]byte("sandbox")),
+	}
 }

@@ -23,7 +23,7 @@ type World struct {
 	ServiceAccounts []ServiceAccount
 	SignIns         []SignIn
 	Federated       []Federated
-	Viewers         []string // who may read which APIs are on; nil is the runtime alone
+	Viewers         []string // who may look at the project: its name and accounts, and which APIs are on; nil is the runtime alone
 	DisabledAPIs    []string // that are not switched on in the project, such as "gmail.googleapis.com"
 	Users           []User
 	Groups          []Group

@@ -109,6 +109,7 @@ type userPatch struct {
 	Suspended   *bool     `json:"suspended"`
 	Archived    *bool     `json:"archived"`
 	IsAdmin     *bool     `json:"isAdmin"`
+	IsDelegated *bool     `json:"isDelegatedAdmin"`
 	NoMailbox   *bool     `json:"noMailbox"`
 	ServicesOff *[]string `json:"servicesOff"`
 }
@@ -134,6 +135,7 @@ func (c *call) controlPatchUser() reply {
 		set(&u.Suspended, patch.Suspended)
 		set(&u.Archived, patch.Archived)
 		set(&u.IsAdmin, patch.IsAdmin)
+		set(&u.IsDelegatedAdmin, patch.IsDelegated)
 		set(&u.NoMailbox, patch.NoMailbox)
 		set(&u.ServicesOff, patch.ServicesOff)
 	}))

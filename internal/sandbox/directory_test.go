@@ -102,3 +102,43 @@ func TestDirectoryGet(t *testing.T) {
 	get("olive.nomailbox@example.com").says(t, 200, `"isMailboxSetup": false`)
 	get("nobody@example.com").says(t, 404, "Resource Not Found: userKey", "notFound")
 }
+
+// What says whether somebody is an administrator, and can be acted as, is there
+// whether it is so or not.
+func TestDirectoryStates(t *testing.T) {
+	b := setup(t, func(w *sandbox.World, _ *sandbox.Options) { w.Users[1].IsDelegatedAdmin = true })
+	token := b.as(admin, "admin.directory.user")
+	states := []string{"isAdmin", "isDelegatedAdmin", "suspended", "archived", "isMailboxSetup"}
+	want := map[string]string{
+		ada: "false false false false true", grace: "false true false false true", admin: "true false false false true",
+		"sam.suspended@example.com": "false false true false true", "archie.archived@example.com": "false false false true true",
+		"olive.nomailbox@example.com": "false false false false false",
+	}
+	check := func(u map[string]any) {
+		t.Helper()
+		var got []any
+		for _, state := range states {
+			got = append(got, u[state])
+		}
+		email := u["primaryEmail"].(string)
+		if w, ok := want[email]; ok && strings.Trim(fmt.Sprint(got), "[]") != w {
+			t.Errorf("%s: %v are %v; want %s", email, states, got, w)
+		}
+	}
+	for _, u := range b.users(token, "customer=my_customer").says(t, 200).decode(t)["users"].([]any) {
+		check(u.(map[string]any))
+	}
+	const base = "/admin.googleapis.com/admin/directory/v1/users/"
+	for email := range want {
+		check(b.must("GET", base+email, nil, bearer(token)...).says(t, 200).decode(t))
+	}
+	if got := names(t, b.users(token, "customer=my_customer&query=isDelegatedAdmin%3Dtrue")); got != "grace" {
+		t.Errorf("delegated administrators: %s", got)
+	}
+
+	delegated := bearer(b.as(grace, "admin.directory.user"))
+	b.must("GET", base+ada, nil, delegated...).says(t, 200)
+	b.must("PATCH", base+ada, map[string]any{"suspended": true}, delegated...).says(t, 403, "Not Authorized to access this resource/api")
+	b.must("PATCH", "/_sandbox/users/"+grace, `{"isDelegatedAdmin": false}`).says(t, 200)
+	b.must("GET", base+ada, nil, delegated...).says(t, 403, "Not Authorized to access this resource/api")
+}

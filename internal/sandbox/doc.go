@@ -69,7 +69,7 @@
 //	GET    /_sandbox/users/EMAIL/letters    {"letters": [{"id", "threadId", "labelIds", "raw" (base64), "internalDate", "via"}]}
 //	POST   /_sandbox/keys/rotate            a new key for each account; keys older than the two before it vanish
 //	POST   /_sandbox/users                  add: {"primaryEmail", "givenName", "familyName", "orgUnitPath", "aliases",
-//	                                        "suspended", "archived", "isAdmin", "noMailbox", "servicesOff"}
+//	                                        "suspended", "archived", "isAdmin", "isDelegatedAdmin", "noMailbox", "servicesOff"}
 //	PATCH  /_sandbox/users/EMAIL            change: the same less the addresses
 //	POST   /_sandbox/accounts/EMAIL/keys    {"type": "json"} or "p12": a new key of the account, which stays good; answers the file
 //	PUT    /_sandbox/accounts/EMAIL/signers who may sign for the account: ["robot@…", "op@…"]

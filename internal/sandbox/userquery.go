@@ -71,7 +71,7 @@ func userTerm(w string) func(*User) bool {
 		fields = func(u *User) []string { return []string{u.FamilyName} }
 	case "orgUnitPath":
 		return func(u *User) bool { return under(u.OrgUnitPath, value) }
-	case "isSuspended", "isArchived", "isAdmin":
+	case "isSuspended", "isArchived", "isAdmin", "isDelegatedAdmin":
 		return flagTerm(key, value)
 	default:
 		return nil
@@ -88,7 +88,9 @@ func flagTerm(key, value string) func(*User) bool {
 		return nil
 	}
 	return func(u *User) bool {
-		state := map[string]bool{"isSuspended": u.Suspended, "isArchived": u.Archived, "isAdmin": u.IsAdmin}[key]
+		state := map[string]bool{
+			"isSuspended": u.Suspended, "isArchived": u.Archived, "isAdmin": u.IsAdmin, "isDelegatedAdmin": u.IsDelegatedAdmin,
+		}[key]
 		return state == (value == "true")
 	}
 }

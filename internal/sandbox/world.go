@@ -85,8 +85,10 @@ type User struct {
 	Suspended    bool     `json:"suspended" yaml:"suspended"`
 	Archived     bool     `json:"archived" yaml:"archived"`
 	IsAdmin      bool     `json:"isAdmin" yaml:"isAdmin"`
-	NoMailbox    bool     `json:"noMailbox" yaml:"noMailbox"`     // Gmail is off, or no licence
-	ServicesOff  []string `json:"servicesOff" yaml:"servicesOff"` // for this user, as method ids begin: gmail, drive, calendar …
+	// IsDelegatedAdmin is an administrator with some rights: here, to read the Directory.
+	IsDelegatedAdmin bool     `json:"isDelegatedAdmin" yaml:"isDelegatedAdmin"`
+	NoMailbox        bool     `json:"noMailbox" yaml:"noMailbox"`     // Gmail is off, or no licence
+	ServicesOff      []string `json:"servicesOff" yaml:"servicesOff"` // for this user, as method ids begin: gmail, drive, calendar …
 }
 
 // A Group is a group of the organisation.

@@ -1,6 +1,7 @@
 // Package sandbox is one fake Google over HTTP: the metadata server, IAM
-// Credentials, the token endpoint, Secret Manager, and of the Workspace and
-// Cloud APIs about two hundred methods that keep what they are told.
+// Credentials, the token endpoint and what tells of tokens, the Security Token
+// Service, Service Usage, Secret Manager, and of the Workspace and Cloud APIs about
+// two hundred methods that keep what they are told.
 // It checks what Google checks (signatures, times, audiences, delegation
 // entries, scopes, parameters, bodies) and refuses in Google's own words, so that
 // what works here has worked for the right reasons, and what fails here fails as

@@ -328,6 +328,13 @@ func TestAsTheServiceAccount(t *testing.T) {
 			t.Errorf("%s: %+v", job, e)
 		}
 	}
+	// A mailbox is a user's: who names none is told so.
+	if err := r.google.Order(sandbox.Fault{Row: "A1", Call: "drive.files.list", Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if e := do(`{"as":"serviceAccount","action":"drive.files.list","params":{"pageSize":2}}`).Error; e == nil || e.Fault != jobs.FaultOperator || !strings.Contains(e.Message, "No user was named") {
+		t.Errorf("no user was named: %+v", e)
+	}
 }
 
 // What no sandbox does, and Google neither, is said at once, and not tried again.

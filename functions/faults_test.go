@@ -24,6 +24,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/explain"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
@@ -187,6 +188,58 @@ func audited(t *testing.T, line map[string]any) jobs.Error {
 	}
 	code, _ := line["code"].(float64)
 	return jobs.Error{Stage: jobs.Stage(text("stage")), Fault: jobs.Fault(text("fault")), Code: int(code), Reason: text("reason"), Message: text("error"), Fix: text("fix")}
+}
+
+// What surrounds Google's answers: none, one that cannot be read, and what
+// Cloud Storage says of what a job reads and writes there.
+func TestWhatSurroundsTheAnswers(t *testing.T) {
+	letter := insert("j", "ada@example.com", "", "message", map[string]any{"uri": "gs://letters/welcome.eml"})
+	const download = `{"id":"j","user":"ada@example.com","action":"drive.files.get","params":{"fileId":"f","alt":"media"},"output":"gs://letters/out"}`
+	for name, c := range map[string]struct {
+		path   string // whatever goes there is answered so:
+		status int
+		body   string
+		job    string
+		answer int
+		want   jobs.Error
+		fix    string
+	}{
+		"no signature":      {":signJwt", 200, `{}`, letter, 503, jobs.Error{Stage: jobs.StageSign, Fault: jobs.FaultGoogle, Code: 200, Reason: "noSignature", Message: "Google answered without a signature."}, "Try again"},
+		"no JSON":           {"/oauth2.googleapis.com/token", 200, `hello`, letter, 503, jobs.Error{Stage: jobs.StageExchange, Fault: jobs.FaultGoogle, Code: 200, Reason: "noAnswer", Message: "Google did not answer, or not in a form that can be read."}, "Try again"},
+		"no object":         {"/storage.googleapis.com/", 404, `{"error":{"code":404,"message":"No such object: letters/welcome.eml","errors":[{"reason":"notFound"}]}}`, letter, 200, jobs.Error{Stage: jobs.StageCall, Fault: jobs.FaultJob, Code: 404, Reason: "notFound", Message: `There is no such object as message.uri names. Google says: "No such object: letters/welcome.eml"`}, "Upload it."},
+		"no right to read":  {"/storage.googleapis.com/", 403, `{"error":{"code":403,"message":"x does not have storage.objects.get access","errors":[{"reason":"forbidden"}]}}`, letter, 200, jobs.Error{Stage: jobs.StageCall, Fault: jobs.FaultOperator, Code: 403, Reason: "forbidden", Message: "Cloud Storage does not let serviceAccount:onbehalf@onbehalf-sandbox.iam.gserviceaccount.com read the object that message.uri names."}, "--member=serviceAccount:onbehalf@onbehalf-sandbox.iam.gserviceaccount.com --role=roles/storage.objectViewer\n"},
+		"no bucket":         {"/storage.googleapis.com/", 404, `{"error":{"code":404,"message":"The specified bucket does not exist.","errors":[{"reason":"notFound"}]}}`, download, 200, jobs.Error{Stage: jobs.StageCall, Fault: jobs.FaultJob, Code: 404, Reason: "notFound", Message: `There is no such bucket as output names. Google says: "The specified bucket does not exist."`}, "Make it, or name another."},
+		"no right to write": {"/storage.googleapis.com/", 403, `{"error":{"code":403,"message":"x does not have storage.objects.create access","errors":[{"reason":"forbidden"}]}}`, download, 200, jobs.Error{Stage: jobs.StageCall, Fault: jobs.FaultOperator, Code: 403, Reason: "forbidden", Message: "Cloud Storage does not let serviceAccount:onbehalf@onbehalf-sandbox.iam.gserviceaccount.com write the object that output names."}, "--member=serviceAccount:onbehalf@onbehalf-sandbox.iam.gserviceaccount.com --role=roles/storage.objectUser\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t, func(cfg *config.Config, o *functions.Options) {
+				o.Policy = &policy.Policy{Domains: []string{"example.com"}, Actions: []string{"*"}}
+				before(t, cfg, func(w http.ResponseWriter, r *http.Request) bool {
+					if strings.Contains(r.URL.Path, "/drive/") {
+						fmt.Fprint(w, "a file")
+						return true
+					}
+					if !strings.Contains(r.URL.Path, c.path) {
+						return false
+					}
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(c.status)
+					fmt.Fprint(w, c.body)
+					return true
+				})
+			})
+			r.patience = 2 * time.Second
+			if status := r.deliver(t, "1", c.job); status != c.answer {
+				t.Errorf("HTTP %d, want %d", status, c.answer)
+			}
+			got := audited(t, r.logs.attempts(t)[0])
+			fix := got.Fix
+			if got.Fix = ""; got != c.want || !strings.Contains(fix, c.fix) {
+				t.Errorf("%+v; %s", got, fix)
+			}
+		})
+	}
 }
 
 // An account that was just made may get its service in a moment: while the

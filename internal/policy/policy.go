@@ -31,14 +31,16 @@ type Policy struct {
 	// ServiceAccountActions are globs over the method ids that may be called as the
 	// service account itself, for which the three above say nothing.
 	ServiceAccountActions []string `yaml:"serviceAccountActions"`
+
+	when *condition // nil: none
 }
 
-// file is a policy as it stands in a file: with the limits that this version
+// file is a policy as it stands in a file: with the limit that this version
 // cannot keep. A limit that is not kept must not look as if it were.
 type file struct {
 	Policy        `yaml:",inline"`
-	ProtectAdmins bool   `yaml:"protectAdmins"`
-	When          string `yaml:"when"`
+	ProtectAdmins bool      `yaml:"protectAdmins"`
+	When          yaml.Node `yaml:"when"`
 }
 
 var (
@@ -63,15 +65,18 @@ func Parse(data []byte) (*Policy, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
+	if !f.When.IsZero() {
+		var err error
+		if f.when, err = newCondition(&f.When); err != nil {
+			return nil, err
+		}
+	}
 	return &f.Policy, nil
 }
 
 func (f *file) check() error {
-	switch {
-	case f.ProtectAdmins:
+	if f.ProtectAdmins {
 		return errors.New("protectAdmins: true: this version cannot tell who is an administrator; list them in denyUsers")
-	case f.When != "":
-		return errors.New("when: this version cannot evaluate conditions; narrow domains, actions and denyUsers instead")
 	}
 	for i, domain := range f.Domains {
 		f.Domains[i] = strings.ToLower(domain)
@@ -110,9 +115,18 @@ func (r *Refusal) Error() string { return r.Message }
 
 // Allow gives a [*Refusal], or nil where the job may be done.
 func (p *Policy) Allow(job jobs.Job) error {
-	switch {
-	case p == nil:
+	if p == nil {
 		return noPolicy(job)
+	}
+	if err := p.listed(job); err != nil {
+		return err
+	}
+	return p.meets(job)
+}
+
+// listed holds the job against the lists.
+func (p *Policy) listed(job jobs.Job) error {
+	switch {
 	case job.As == jobs.AsServiceAccount:
 		return allowed(p.ServiceAccountActions, "serviceAccountActions", job.Action)
 	case !slices.Contains(p.Domains, job.Domain()):
@@ -151,6 +165,26 @@ func allowed(globs []string, field, action string) error {
 		"actionNotAllowed", "The policy does not allow " + action + ".",
 		"If it may be called, add it to " + field + " in the policy.",
 	}
+}
+
+// meets holds the job against the condition.
+func (p *Policy) meets(job jobs.Job) error {
+	if p.when == nil {
+		return nil
+	}
+	switch holds, err := p.when.holds(job); {
+	case err != nil:
+		return &Refusal{
+			"whenFailed", "The policy's condition, when, could not be evaluated: " + err.Error() + ".",
+			"Give the job what the condition asks for, or have the condition first test with has(…) what a job may lack.",
+		}
+	case !holds:
+		return &Refusal{
+			"whenNotMet", "The policy's condition, when, is not true of this job.",
+			"If the job may be done, change when in the policy.",
+		}
+	}
+	return nil
 }
 
 // Schema is the JSON Schema (draft 2020-12) of a policy file.

@@ -112,7 +112,7 @@ var wrong = []struct{ text, says string }{
 	{"serviceAccountActions: ['sql instances']", `serviceAccountActions[0]: "sql instances" is no glob`},
 	{"denyUsers: [ceo]", `denyUsers[0]: "ceo" is no address`},
 	{"protectAdmins: true", "protectAdmins: true: this version cannot"},
-	{"when: job.user != ''", "when: this version cannot"},
+	{"when: job.usr != ''", "when: line 1: undefined field 'usr'"},
 	{"domains: [a.bc]\n---\nactions: ['*']", "more than one YAML document"},
 	{"domains: [a.bc]\ndomains: [d.ef]", "already defined"},
 	{"[", "not a policy"},
@@ -139,7 +139,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{usual, "{}", "protectAdmins: false", "serviceAccountActions: [sql.instances.list]", wrong[0].text, wrong[2].text, wrong[4].text, wrong[5].text, wrong[6].text, wrong[7].text, wrong[8].text, wrong[9].text} {
+	for _, text := range []string{usual, "{}", "protectAdmins: false", "serviceAccountActions: [sql.instances.list]", wrong[0].text, wrong[2].text, wrong[4].text, wrong[5].text, wrong[6].text, wrong[7].text, wrong[8].text, "when: job.user != ''", "when: ''", "when: true"} {
 		var v any
 		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
 			t.Fatal(err)

@@ -134,7 +134,7 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (none actions.Answer
 	a.scopes, a.service = call.Scopes, call.Service
 
 	// Allow: scopes limit what is done, never as whom. Only the policy does.
-	if err := x.policy.Allow(job); err != nil {
+	if err := x.policy.Allow(ctx, job); err != nil {
 		return none, err
 	}
 

@@ -4,13 +4,13 @@
 package policy
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -31,16 +31,25 @@ type Policy struct {
 	// ServiceAccountActions are globs over the method ids that may be called as the
 	// service account itself, for which the three above say nothing.
 	ServiceAccountActions []string `yaml:"serviceAccountActions"`
+	// ProtectAdmins is whether administrators are never acted for; nil is where
+	// [Policy.With] gives the means to tell.
+	ProtectAdmins *bool `yaml:"protectAdmins"`
 
-	when *condition // nil: none
+	when   *condition     // nil: none
+	lines  map[string]int // of fields and items in the file: domains, domains[0]
+	admins Admins         // nil: nobody can tell
 }
 
-// file is a policy as it stands in a file: with the limit that this version
-// cannot keep. A limit that is not kept must not look as if it were.
+// Admins tells who is an administrator.
+type Admins interface {
+	// IsAdmin tells it of a user, and fails where it cannot be found out.
+	IsAdmin(ctx context.Context, user string) (bool, error)
+}
+
+// file is a policy as it stands in a file.
 type file struct {
-	Policy        `yaml:",inline"`
-	ProtectAdmins bool      `yaml:"protectAdmins"`
-	When          yaml.Node `yaml:"when"`
+	Policy `yaml:",inline"`
+	When   yaml.Node `yaml:"when"`
 }
 
 var (
@@ -71,13 +80,35 @@ func Parse(data []byte) (*Policy, error) {
 			return nil, err
 		}
 	}
+	f.lines = linesOf(data)
 	return &f.Policy, nil
 }
 
-func (f *file) check() error {
-	if f.ProtectAdmins {
-		return errors.New("protectAdmins: true: this version cannot tell who is an administrator; list them in denyUsers")
+// linesOf gives the lines of the fields in a policy that was read, and of the
+// items in their lists.
+func linesOf(data []byte) map[string]int {
+	lines := make(map[string]int)
+	var document yaml.Node
+	if yaml.Unmarshal(data, &document) != nil || len(document.Content) == 0 {
+		return lines // it is empty
 	}
+	fields := document.Content[0].Content
+	for i := 0; i+1 < len(fields); i += 2 {
+		name, value := fields[i], fields[i+1]
+		lines[name.Value] = name.Line
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		for j, item := range value.Content {
+			lines[itemOf(name.Value, j)] = item.Line
+		}
+	}
+	return lines
+}
+
+func itemOf(field string, i int) string { return field + "[" + strconv.Itoa(i) + "]" }
+
+func (f *file) check() error {
 	for i, domain := range f.Domains {
 		f.Domains[i] = strings.ToLower(domain)
 		if !domainPattern.MatchString(f.Domains[i]) {
@@ -103,85 +134,6 @@ func checkGlobs(field string, globs []string) error {
 	for i, glob := range globs {
 		if !actionPattern.MatchString(glob) {
 			return fmt.Errorf("%s[%d]: %s is no glob over method ids; letters, digits, dots and * are accepted, as in gmail.users.messages.*", field, i, jobs.Quote(glob))
-		}
-	}
-	return nil
-}
-
-// Refusal is why the policy does not allow a job, and who changes that how.
-type Refusal struct{ Reason, Message, Fix string }
-
-func (r *Refusal) Error() string { return r.Message }
-
-// Allow gives a [*Refusal], or nil where the job may be done.
-func (p *Policy) Allow(job jobs.Job) error {
-	if p == nil {
-		return noPolicy(job)
-	}
-	if err := p.listed(job); err != nil {
-		return err
-	}
-	return p.meets(job)
-}
-
-// listed holds the job against the lists.
-func (p *Policy) listed(job jobs.Job) error {
-	switch {
-	case job.As == jobs.AsServiceAccount:
-		return allowed(p.ServiceAccountActions, "serviceAccountActions", job.Action)
-	case !slices.Contains(p.Domains, job.Domain()):
-		return &Refusal{
-			"domainNotAllowed", "The policy does not list the domain " + job.Domain() + ".",
-			"If " + job.User + " may be acted for, add the domain to domains in the policy.",
-		}
-	case slices.Contains(p.DenyUsers, job.User):
-		return &Refusal{
-			"userDenied", "The policy denies acting as " + job.User + ".",
-			"If that is no longer wanted, take the user out of denyUsers in the policy.",
-		}
-	}
-	return allowed(p.Actions, "actions", job.Action)
-}
-
-func noPolicy(job jobs.Job) *Refusal {
-	example := "domains: [" + job.Domain() + "], actions: [" + job.Action + "]"
-	if job.As == jobs.AsServiceAccount {
-		example = "serviceAccountActions: [" + job.Action + "]"
-	}
-	return &Refusal{
-		"noPolicy", "No policy is set, so every job is refused.",
-		"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists what may be done, for example: " + example + ".",
-	}
-}
-
-// allowed looks for the action in the globs of that field.
-func allowed(globs []string, field, action string) error {
-	for _, glob := range globs {
-		if ok, _ := path.Match(glob, action); ok { // checked in Parse
-			return nil
-		}
-	}
-	return &Refusal{
-		"actionNotAllowed", "The policy does not allow " + action + ".",
-		"If it may be called, add it to " + field + " in the policy.",
-	}
-}
-
-// meets holds the job against the condition.
-func (p *Policy) meets(job jobs.Job) error {
-	if p.when == nil {
-		return nil
-	}
-	switch holds, err := p.when.holds(job); {
-	case err != nil:
-		return &Refusal{
-			"whenFailed", "The policy's condition, when, could not be evaluated: " + err.Error() + ".",
-			"Give the job what the condition asks for, or have the condition first test with has(…) what a job may lack.",
-		}
-	case !holds:
-		return &Refusal{
-			"whenNotMet", "The policy's condition, when, is not true of this job.",
-			"If the job may be done, change when in the policy.",
 		}
 	}
 	return nil

@@ -33,12 +33,13 @@ const (
 	// maxPattern bounds the program that a regular expression becomes. A job may
 	// bring one that is made to be slow.
 	maxPattern = 1000
-	// maxPlace is how much is shown of the place where a condition failed, in bytes.
+	// maxPlace is how much is shown of a condition, or of where it failed, in bytes.
 	maxPlace = 120
 )
 
 // condition is a policy's when, compiled once. It is safe for concurrent use.
 type condition struct {
+	text    string // in one line, and cut
 	program cel.Program
 	ast     *ast.AST
 }
@@ -78,7 +79,7 @@ func newCondition(node *yaml.Node) (*condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("when: line %d: %w", node.Line, err)
 	}
-	return &condition{program, checked.NativeRep()}, nil
+	return &condition{cut(strings.Join(strings.Fields(node.Value), " ")), program, checked.NativeRep()}, nil
 }
 
 // swelling are functions whose result may be as long as the square of a job,
@@ -209,6 +210,11 @@ func (c *condition) place(id int64) string {
 			text, _ = cel.ExprToString(e, c.ast.SourceInfo()) // what cannot be written is not shown
 		}
 	}))
+	return cut(text)
+}
+
+// cut keeps a part of a condition short enough for a message.
+func cut(text string) string {
 	if len(text) > maxPlace {
 		text = strings.ToValidUTF8(text[:maxPlace], "") + "…"
 	}

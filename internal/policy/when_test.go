@@ -73,7 +73,7 @@ func TestWhen(t *testing.T) {
 		{"job.user != ''\n  && size(job.labels) > 0", adas, yes},
 	} {
 		p := conditional(t, c.when)
-		err := p.Allow(decode(t, c.job))
+		err := p.Allow(t.Context(), decode(t, c.job))
 		var refusal *policy.Refusal
 		switch {
 		case c.reason == "" && err != nil:
@@ -102,7 +102,7 @@ func TestWhyWhenFailed(t *testing.T) {
 		`job.params.s.a == ""`:                                "at job.params.s.a",
 		`job.params["` + strings.Repeat("é", 200) + `"] == 1`: "…",
 	} {
-		err := conditional(t, when).Allow(job)
+		err := conditional(t, when).Allow(t.Context(), job)
 		var refusal *policy.Refusal
 		if !errors.As(err, &refusal) || refusal.Reason != "whenFailed" || !strings.Contains(refusal.Message, says) {
 			t.Errorf("%s: %v, want … %s …", when, err, says)
@@ -168,7 +168,7 @@ func TestWhenIsBounded(t *testing.T) {
 		`size(job.body.ints.map(a, job.body.text.split(""))) > 0`,
 		`job.body.ints.exists(a, job.body.deep.x.exists(b, b == {"a": [a + 1]}))`,
 	} {
-		err := conditional(t, when).Allow(job)
+		err := conditional(t, when).Allow(t.Context(), job)
 		if err == nil || !strings.Contains(err.Error(), "too much work") {
 			t.Errorf("%s: %v", when, err)
 		}
@@ -181,7 +181,7 @@ func TestWhenIsBounded(t *testing.T) {
 		`job.body.deep == job.body.deep`,
 		`size(job.body.text.split("b")) > 5`,
 	} {
-		if err := conditional(t, when).Allow(job); err != nil {
+		if err := conditional(t, when).Allow(t.Context(), job); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 	}
@@ -194,7 +194,7 @@ func TestWhenReadsNumbersExactly(t *testing.T) {
 		"job.params.i == 9007199254740993 && job.params.i != 9007199254740992", "job.params.u == 18446744073709551615u", "job.params.n + 1 == 0",
 		"job.params.f == 1.5", "job.params.e == 100", "job.params.huge > 1e300",
 	} {
-		if err := conditional(t, when).Allow(job); err != nil {
+		if err := conditional(t, when).Allow(t.Context(), job); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 	}
@@ -209,7 +209,7 @@ func BenchmarkAllow(b *testing.B) {
 		b.Run(when, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := p.Allow(job); err != nil {
+				if err := p.Allow(b.Context(), job); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -238,7 +238,7 @@ func FuzzWhen(f *testing.F) {
 			return
 		}
 		var refusal *policy.Refusal
-		if err := p.Allow(job); err != nil && !errors.As(err, &refusal) {
+		if err := p.Allow(t.Context(), job); err != nil && !errors.As(err, &refusal) {
 			t.Errorf("%v", err)
 		}
 	})

@@ -58,6 +58,7 @@ var arrows = []arrow{
 	{"internal/config", nil, "reads the environment; the packages that are configured must not be pulled into every reader of a setting"},
 	{"internal/content", nil, "reads bytes again and again, whatever they mean"},
 	{"internal/delegation", nil, "makes tokens, and must never see a job: what it cannot see it cannot leak, log or depend on"},
+	{"internal/directory", nil, "reads the Directory; for whose sake, and with whose token, is not its business"},
 	{"internal/jobs", nil, "says what can be asked, and must never see a token: what holds no token cannot publish one"},
 	{"internal/quota", nil, "counts units, whatever they are spent on"},
 	{"internal/telemetry", nil, "logs what it is given; if it knew our types it would be tempted to log their insides"},

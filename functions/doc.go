@@ -13,7 +13,8 @@
 //
 // Scopes: the narrowest that the job's method accepts, as the user or as the
 // delegated service account (onbehalf actions ID tells them); cloud-platform, as
-// itself.
+// itself; admin.directory.user.readonly as ONBEHALF_ADMIN, to protect
+// administrators.
 //
 // IAM roles: a custom role with iam.serviceAccounts.signJwt on the delegated
 // service account, pubsub.publisher on the results topic,

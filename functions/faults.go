@@ -7,6 +7,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/directory"
 	"github.com/onbehalf-dev/onbehalf/internal/explain"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
@@ -29,6 +30,10 @@ func callAnswer(e *actions.Error, self bool, age time.Duration) answer {
 		Answer: explain.Answer{Stage: jobs.StageCall, Status: e.Status, Code: e.Reason, Text: e.Untrusted(), Object: e.Object, Self: self},
 		words:  e.Words(), age: age,
 	}
+}
+
+func lookUpAnswer(e *directory.Error, age time.Duration) answer {
+	return answer{Answer: explain.Answer{Stage: jobs.StageCall, Status: e.Status, Code: e.Reason, Text: e.Untrusted()}, age: age}
 }
 
 // replies are what is answered to who delivered the job.

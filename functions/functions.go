@@ -109,7 +109,11 @@ func start(w io.Writer) (*Executor, error) {
 		var x *Executor
 		if x, err = New(ctx, cfg, Options{Logger: logger}); err == nil {
 			logger.InfoContext(ctx, "ready", "entryPoint", "Execute", "project", x.google.Project, "serviceAccount", x.google.Minter.ServiceAccount(),
-				"identity", x.google.Own.Source(), "signer", cfg.Signer, "policy", cfg.Policy, "ledger", cfg.Ledger, "resultsTopic", cfg.ResultsTopic, "sandbox", cfg.Sandbox)
+				"identity", x.google.Own.Source(), "signer", cfg.Signer, "policy", cfg.Policy, "ledger", cfg.Ledger, "resultsTopic", cfg.ResultsTopic, "sandbox", cfg.Sandbox,
+				"protectAdmins", x.policy.ProtectsAdmins())
+			if x.policy != nil && x.policy.ProtectAdmins == nil && cfg.Admin == "" {
+				logger.Log(ctx, telemetry.LevelNotice, "administrators are not protected: set ONBEHALF_ADMIN to an administrator, as whom the Directory is read, or say protectAdmins: false in the policy")
+			}
 			if _, signs := cfg.Key(); signs || x.google.Own.IsKey() {
 				logger.Log(ctx, telemetry.LevelNotice, "a service-account key is in use; ONBEHALF_SIGNER=iam on Google Cloud, or with workload identity federation, needs none")
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/directory"
 	"github.com/onbehalf-dev/onbehalf/internal/explain"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
@@ -79,10 +80,10 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		silent  *unpublishedError
 		expired *expiredError
 		refusal *policy.Refusal
+		unknown *policy.UnknownError
 		mint    *delegation.Error
 		call    *actions.Error
 	)
-	self := a.job.As == jobs.AsServiceAccount
 	switch {
 	case a.err == nil && a.job.DryRun:
 		o.Result.Status = jobs.Previewed
@@ -94,17 +95,14 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.fail(jobs.Expired, jobs.Error{Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "expired", Message: expired.Error(), Fix: "If it is still wanted, publish it under a new id with a later notAfter."})
 	case errors.As(a.err, &refusal):
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
+	case errors.As(a.err, &unknown):
+		x.blameLookUp(ctx, &o, a, unknown)
 	case errors.As(a.err, &mint):
-		x.blame(ctx, &o, a, mintAnswer(mint, self))
-		o.Stops = o.Stops || mint.Shared
-		if o.Answer == Later && mint.RetryAfter > 0 {
-			o.NotBefore = time.Now().Add(mint.RetryAfter)
-		}
-		o.renewOwn = mint.Stage == delegation.Sign && mint.Status == http.StatusUnauthorized
+		x.blameMint(ctx, &o, a, mint)
 	case errors.As(a.err, &call) && call.Doubtful:
 		o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
-		x.blame(ctx, &o, a, callAnswer(call, self, time.Since(a.msg.PublishTime)))
+		x.blame(ctx, &o, a, callAnswer(call, a.job.As == jobs.AsServiceAccount, time.Since(a.msg.PublishTime)))
 		// A token that an API refuses is of no use to the next job either.
 		refused := call.Status == http.StatusUnauthorized
 		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
@@ -165,6 +163,42 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 	}
 	e.Fix += "\nThen publish the job under a new id." // below, for a command may stand at the end
 	o.fail(jobs.Failed, e)
+}
+
+// blameMint says who must act where there is no token.
+func (x *Executor) blameMint(ctx context.Context, o *Outcome, at *attempt, e *delegation.Error) {
+	x.blame(ctx, o, at, mintAnswer(e, at.job.As == jobs.AsServiceAccount))
+	o.Stops = o.Stops || e.Shared
+	if o.Answer == Later && e.RetryAfter > 0 {
+		o.NotBefore = time.Now().Add(e.RetryAfter)
+	}
+	o.renewOwn = e.Stage == delegation.Sign && e.Status == http.StatusUnauthorized
+}
+
+// blameLookUp says who must act where it could not be found out whether the
+// user is an administrator. What went wrong did so for the administrator as whom
+// the Directory is read, whom the operator has chosen: it is no fault of the job's
+// nor of its user.
+func (x *Executor) blameLookUp(ctx context.Context, o *Outcome, at *attempt, e *policy.UnknownError) {
+	look := &attempt{msg: at.msg, job: jobs.Job{User: x.admin}, scopes: []string{directory.Scope}, service: directory.Service}
+	var mint *delegation.Error
+	var read *directory.Error
+	switch {
+	case errors.As(e, &mint):
+		x.blameMint(ctx, o, look, mint)
+	case errors.As(e, &read):
+		x.blame(ctx, o, look, lookUpAnswer(read, time.Since(at.msg.PublishTime)))
+	default: // the caller gave up
+		o.put(Again, jobs.Error{Reason: "interrupted", Message: e.Error()})
+		return
+	}
+	o.Stops = o.Answer == Done // every user's job needs that administrator
+	problem := o.Result.Error
+	problem.Stage = jobs.StagePolicy
+	if problem.Fault == jobs.FaultJob || problem.Fault == jobs.FaultUser {
+		problem.Fault = jobs.FaultOperator
+	}
+	problem.Message = "Whether " + e.User + " is an administrator could not be found out in the Directory as " + x.admin + ", whom ONBEHALF_ADMIN names: " + problem.Message
 }
 
 // audit writes the one line for each attempt that an auditor can rely on: who,

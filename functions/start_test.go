@@ -152,3 +152,12 @@ func TestLettersFromAStorageEmulator(t *testing.T) {
 		}
 	}
 }
+
+func policyFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

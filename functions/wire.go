@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/access"
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/directory"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 	"github.com/onbehalf-dev/onbehalf/internal/policy"
@@ -27,6 +29,7 @@ type Executor struct {
 	log     *slog.Logger
 	ledger  ledger.Ledger
 	policy  *policy.Policy
+	admin   string // as whom the Directory is read; empty: it is not
 	actions *actions.Actions
 	results Results
 	panics  atomic.Int64
@@ -77,6 +80,9 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 			return nil, fmt.Errorf("ONBEHALF_POLICY: %s: %w", cfg.Policy, err)
 		}
 	}
+	if err := x.protectAdmins(cfg.Admin); err != nil {
+		return nil, err
+	}
 	if x.actions, err = actions.New(ctx, actions.Config{HTTP: x.google.HTTP, Own: x.google.OwnHTTP, StorageEmulator: storageEmulator(cfg.StorageEmulator)}); err != nil {
 		return nil, err
 	}
@@ -118,6 +124,33 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error 
 	x.results = results
 	x.close = append(x.close, results.Close)
 	return nil
+}
+
+// protectAdmins has the policy ask the Directory who is an administrator, as
+// this one; empty: nobody can tell.
+func (x *Executor) protectAdmins(admin string) (err error) {
+	var admins policy.Admins
+	if x.admin = admin; admin != "" {
+		d, err := directory.New(directory.Config{HTTP: x.google.HTTP, Authorize: x.asAdmin})
+		if err != nil {
+			return err
+		}
+		admins = directory.NewAdmins(d)
+	}
+	if x.policy, err = x.policy.With(admins); err != nil {
+		return fmt.Errorf("ONBEHALF_POLICY: %w", err)
+	}
+	return nil
+}
+
+// asAdmin makes a request to the Directory one of the administrator's.
+func (x *Executor) asAdmin(ctx context.Context, r *http.Request) (refused func(), err error) {
+	token, err := x.google.Minter.Token(ctx, x.admin, directory.Scope)
+	if err != nil {
+		return nil, err
+	}
+	token.Authorize(r)
+	return func() { x.google.Minter.Drop(token) }, nil
 }
 
 // readPolicy reads the policy from a file or from Secret Manager.

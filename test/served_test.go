@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -85,6 +86,39 @@ func TestItServesUntilItIsToldToEnd(t *testing.T) {
 	for _, want := range []string{`"message":"ready"`, `"message":"not a Pub/Sub message"`} {
 		if !strings.Contains(logs, want) {
 			t.Errorf("log %q; want %s", logs, want)
+		}
+	}
+}
+
+// Whether administrators are protected is said at start, and where nobody has
+// decided that they are not, it is said aloud.
+func TestItSaysWhetherAdministratorsAreProtected(t *testing.T) {
+	t.Parallel()
+	const nobody, aloud = "127.0.0.1:1", "administrators are not protected: set ONBEHALF_ADMIN"
+	for name, c := range map[string]struct {
+		policy, admin string
+		protects      bool
+		notice        bool
+	}{
+		"no administrator": {"domains: [example.com]", "", false, true},
+		"by default":       {"domains: [example.com]", "admin@example.com", true, false},
+		"not wanted":       {"protectAdmins: false", "", false, false},
+		"no policy":        {"", "", false, false},
+	} {
+		env := []string{
+			"GOOGLE_CLOUD_PROJECT=served-test", "ONBEHALF_SERVICE_ACCOUNT=onbehalf@served-test.iam.gserviceaccount.com", "ONBEHALF_ADMIN=" + c.admin,
+			"GCE_METADATA_HOST=" + nobody, "PUBSUB_EMULATOR_HOST=" + nobody, "ONBEHALF_SANDBOX=http://" + nobody,
+		}
+		if c.policy != "" {
+			file := filepath.Join(t.TempDir(), "policy.yaml")
+			if err := os.WriteFile(file, []byte(c.policy), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			env = append(env, "ONBEHALF_POLICY="+file)
+		}
+		logs := serve(t, env...).end(t)
+		if !strings.Contains(logs, fmt.Sprintf(`"protectAdmins":%t`, c.protects)) || strings.Contains(logs, aloud) != c.notice {
+			t.Errorf("%s: %s", name, logs)
 		}
 	}
 }

@@ -55,11 +55,15 @@ func background(handler http.Handler) (url string, stop context.CancelFunc, ende
 // executor makes the same Executor that a deployed function has, in this
 // Workspace. Nothing of the environment's own credentials or settings is used.
 func (w *workspace) executor(ctx context.Context, o functions.Options) (*functions.Executor, error) {
-	cfg, err := config.Load([]string{
+	settings := []string{
 		"GOOGLE_CLOUD_PROJECT=" + w.world.Project,
 		"ONBEHALF_SERVICE_ACCOUNT=" + w.world.Runtime,
 		"ONBEHALF_SANDBOX=" + w.url,
-	})
+	}
+	if i := slices.IndexFunc(w.world.Users, func(u sandbox.User) bool { return u.IsAdmin }); i >= 0 && o.Policy.ProtectsAdmins() {
+		settings = append(settings, "ONBEHALF_ADMIN="+w.world.Users[i].PrimaryEmail)
+	}
+	cfg, err := config.Load(settings)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,8 @@ type Config struct {
 	Ledger string `env:"ONBEHALF_LEDGER, default=memory"`
 	// ResultsTopic is the id of the topic that results are published to.
 	ResultsTopic string `env:"ONBEHALF_RESULTS_TOPIC, default=onbehalf-results"`
-	// Admin is the administrator as whom the Directory is read.
+	// Admin is the e-mail address of the administrator as whom the Directory is read;
+	// empty: it is not read.
 	Admin string `env:"ONBEHALF_ADMIN"`
 	// What other entry points of the same deployment read, checked here for all.
 	JobsTopic            string `env:"ONBEHALF_JOBS_TOPIC, default=onbehalf-jobs"`
@@ -59,6 +60,7 @@ var known = []string{
 
 var (
 	accountPattern = regexp.MustCompile(`^[a-z0-9.-]+@[a-z0-9.-]+\.gserviceaccount\.com$`)
+	adminPattern   = regexp.MustCompile(`^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
 	projectPattern = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
 	topicPattern   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$`)
 	numberPattern  = regexp.MustCompile(`^[1-9][0-9]{0,9}$`)
@@ -111,7 +113,7 @@ func (c *Config) check() []error {
 		{"ONBEHALF_GMAIL_UNITS_PER_PROJECT", c.GmailUnitsPerProject, numberPattern.MatchString(c.GmailUnitsPerProject), "a number of quota units a minute is, such as 1200000"},
 		{"ONBEHALF_MAX_INSTANCES", c.MaxInstances, numberPattern.MatchString(c.MaxInstances), "a number of instances is, such as 10"},
 		{"CLOUD_RUN_TIMEOUT_SECONDS", c.Timeout, numberPattern.MatchString(c.Timeout), "a number of seconds is, such as 60"},
-		{"ONBEHALF_ADMIN", c.Admin, false, "nothing is yet: with it administrators would be protected by default, which this version cannot do; unset it and list them in the policy's denyUsers"},
+		{"ONBEHALF_ADMIN", c.Admin, adminPattern.MatchString(c.Admin) && notAnAccount(c.Admin), "the primary e-mail address of a Workspace administrator such as admin@example.com is"},
 		{"ONBEHALF_SANDBOX", c.Sandbox, onThisMachine, "an http URL of a loopback address is, such as http://127.0.0.1:8085"},
 	}
 	c.Sandbox = sandbox

@@ -30,6 +30,7 @@ func TestLoad(t *testing.T) {
 		"ONBEHALF_DELEGATES=a@my-project-1.iam.gserviceaccount.com,b@my-project-1.iam.gserviceaccount.com",
 		"ONBEHALF_POLICY=sm://my-project-1/onbehalf-policy/3",
 		"ONBEHALF_RESULTS_TOPIC=results",
+		"ONBEHALF_ADMIN=Admin@example.com",
 		"ONBEHALF_JOBS_TOPIC=jobs",
 		"ONBEHALF_GMAIL_UNITS_PER_USER=15000",
 		"ONBEHALF_SANDBOX=http://localhost:8085/",
@@ -41,7 +42,7 @@ func TestLoad(t *testing.T) {
 		Project: "my-project-1", ServiceAccount: "onbehalf@my-project-1.iam.gserviceaccount.com",
 		Delegates: []string{"a@my-project-1.iam.gserviceaccount.com", "b@my-project-1.iam.gserviceaccount.com"},
 		Signer:    "iam", Policy: "sm://my-project-1/onbehalf-policy/3", Ledger: "memory", ResultsTopic: "results",
-		Sandbox: "http://127.0.0.1:8085", JobsTopic: "jobs", BatchesTopic: "onbehalf-batches", GmailUnitsPerUser: "15000", GmailUnitsPerProject: "1200000",
+		Sandbox: "http://127.0.0.1:8085", JobsTopic: "jobs", BatchesTopic: "onbehalf-batches", Admin: "Admin@example.com", GmailUnitsPerUser: "15000", GmailUnitsPerProject: "1200000",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -69,7 +70,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"ONBEHALF_GMAIL_UNITS_PER_USER=abc", `ONBEHALF_GMAIL_UNITS_PER_USER: "abc" is not accepted; a number of quota units`},
 		{"ONBEHALF_MAX_INSTANCES=-4", `ONBEHALF_MAX_INSTANCES: "-4" is not accepted`},
 		{"CLOUD_RUN_TIMEOUT_SECONDS=abc", `CLOUD_RUN_TIMEOUT_SECONDS: "abc" is not accepted`},
-		{"ONBEHALF_ADMIN=admin@example.com", "list them in the policy's denyUsers"},
+		{"ONBEHALF_ADMIN=admin", `ONBEHALF_ADMIN: "admin" is not accepted; the primary e-mail address of a Workspace administrator`},
+		{"ONBEHALF_ADMIN=Addie <admin@example.com>", "ONBEHALF_ADMIN"},
+		{"ONBEHALF_ADMIN=onbehalf@my-project-1.iam.gserviceaccount.com", "ONBEHALF_ADMIN"},
 		{"ONBEHALF_SANDBOX=https://127.0.0.1:1", `ONBEHALF_SANDBOX: "https://127.0.0.1:1" is not accepted; an http URL of a loopback address is`},
 		{"ONBEHALF_SANDBOX=http://example.com", "ONBEHALF_SANDBOX"},
 		{"ONBEHALF_SANDBOX=http://10.0.0.1", "ONBEHALF_SANDBOX"},

@@ -1,0 +1,229 @@
+package functions_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/onbehalf-dev/onbehalf/functions"
+	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
+	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
+	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
+)
+
+const (
+	lookUp         = "directory.users.get"
+	directoryScope = "https://www.googleapis.com/auth/admin.directory.user.readonly"
+)
+
+// protecting makes a rig whose policy protects administrators, who are looked
+// up as this one.
+func protecting(t *testing.T, admin string, change ...func(*config.Config, *functions.Options)) *rig {
+	t.Helper()
+	return setup(t, append([]func(*config.Config, *functions.Options){func(cfg *config.Config, o *functions.Options) {
+		cfg.Admin = admin
+		o.Policy = &policy.Policy{Domains: []string{"example.com"}, Actions: []string{"gmail.users.messages.*"}}
+	}}, change...)...)
+}
+
+// wantNobody wants that the job's user was never become: no attempt had a token
+// of theirs or began a call, and no letter was stored.
+func (r *rig) wantNobody(t *testing.T) {
+	t.Helper()
+	for _, line := range r.logs.attempts(t) {
+		if line["token"] != "" || line["called"] != false {
+			t.Errorf("token %v, called %v", line["token"], line["called"])
+		}
+	}
+	if _, _, inserts := r.calls(); inserts != 0 {
+		t.Errorf("%d inserts", inserts)
+	}
+}
+
+// delegatedAdmin has the Directory say that grace has an administrator's role.
+func delegatedAdmin(t *testing.T) func(*config.Config, *functions.Options) {
+	return func(cfg *config.Config, _ *functions.Options) {
+		before(t, cfg, func(w http.ResponseWriter, r *http.Request) bool {
+			asked := strings.HasSuffix(r.URL.Path, "/admin/directory/v1/users/grace@example.com")
+			if asked {
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprint(w, `{"primaryEmail": "grace@example.com", "isAdmin": false, "isDelegatedAdmin": true}`)
+			}
+			return asked
+		})
+	}
+}
+
+func TestAdministratorsAreProtected(t *testing.T) {
+	for user, change := range map[string]func(*config.Config, *functions.Options){
+		"admin@example.com": func(*config.Config, *functions.Options) {},
+		"grace@example.com": delegatedAdmin(t),
+	} {
+		t.Run(user, func(t *testing.T) {
+			r := protecting(t, "admin@example.com", change)
+			for _, job := range []string{insert("j", user, plainLetter), insert("dry", user, plainLetter, "dryRun", true)} {
+				if status := r.deliver(t, "1", job); status != http.StatusOK {
+					t.Fatalf("HTTP %d\n%s", status, r.logs)
+				}
+				got := r.last(t)
+				if got.Status != jobs.Refused || got.Error.Stage != jobs.StagePolicy || got.Error.Reason != "adminProtected" || !strings.HasPrefix(got.Error.Message, user+" is an administrator") || got.Error.Fix == "" {
+					t.Errorf("%+v %+v", got, got.Error)
+				}
+			}
+			r.wantNobody(t)
+			if sign, exchange, _ := r.calls(); sign > 1 || exchange > 1 {
+				t.Errorf("%d signatures and %d exchanges, with the look-up's", sign, exchange)
+			}
+		})
+	}
+}
+
+func TestOthersAreActedFor(t *testing.T) {
+	r := protecting(t, "admin@example.com", delegatedAdmin(t))
+	if status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter)); status != http.StatusOK || r.last(t).Status != jobs.Succeeded {
+		t.Errorf("HTTP %d\n%s", status, r.logs)
+	}
+	r.wantCalls(t, 2, 2, 1)
+	// Whom the Directory does not know is no administrator: minting tells the rest.
+	r.deliver(t, "2", insert("j2", "nobody@example.com", plainLetter))
+	if e := r.last(t).Error; e == nil || e.Stage != jobs.StageExchange || e.Fault != jobs.FaultUser {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A look-up costs what the other limits allow alone, and each user one an hour.
+func TestLookUpsAreFew(t *testing.T) {
+	r := protecting(t, "admin@example.com", func(_ *config.Config, o *functions.Options) { o.Policy.DenyUsers = []string{"grace@example.com"} })
+	for i, job := range []string{
+		insert("", "ada@example.org", plainLetter), insert("", "grace@example.com", plainLetter),
+		`{"user":"ada@example.com","action":"gmail.users.labels.list"}`, `{"as":"serviceAccount","action":"sql.instances.list","params":{"project":"p"}}`,
+	} {
+		r.deliver(t, fmt.Sprint("refused", i), job)
+		if got := r.last(t); got.Status != jobs.Refused {
+			t.Errorf("%s: %+v", job, got)
+		}
+	}
+	if n := r.google.Calls()[lookUp]; n != 0 {
+		t.Errorf("%d look-ups for what is refused anyway", n)
+	}
+	var group sync.WaitGroup
+	for worker := range 20 {
+		group.Go(func() {
+			for i := range 50 {
+				id := fmt.Sprint(worker, "-", i)
+				if status := r.deliver(t, id, insert(id, "ada@example.com", plainLetter)); status != http.StatusOK {
+					t.Errorf("HTTP %d", status)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if n := r.google.Calls()[lookUp]; n != 1 {
+		t.Errorf("%d look-ups for 1,000 jobs of one user", n)
+	}
+	r.wantCalls(t, 2, 2, 1000)
+}
+
+// Where it cannot be found out who is an administrator, and that lasts, those
+// who can mend it are told how, with the administrator's name.
+func TestTheDirectoryCannotBeRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		admin     string
+		breaks    func(*sandbox.Server) error
+		fault     jobs.Fault
+		code      int
+		says, fix string
+		lasts     bool // it is not ordered for one call alone
+	}{
+		"no administrator":  {"grace@example.com", nil, jobs.FaultOperator, 403, "grace@example.com is not an administrator", "Act as an administrator of example.com", true},
+		"nobody":            {"nobody@example.com", nil, jobs.FaultOperator, 400, "nobody@example.com", "primary address", true},
+		"scope not allowed": {"admin@example.com", row("T1", "token"), jobs.FaultAdmin, 401, directoryScope, "domainwidedelegation?clientScopeToAdd=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fadmin.directory.user.readonly", false},
+		"API off": {
+			"admin@example.com", func(s *sandbox.Server) error { return s.SetAPI("admin.googleapis.com", false) },
+			jobs.FaultOperator, 403, "The API admin.googleapis.com is off", "gcloud services enable admin.googleapis.com --project=424242424242", true,
+		},
+		"may not sign":   {"admin@example.com", row("S6", "signJwt"), jobs.FaultOperator, 403, "VPC", "iamcredentials.googleapis.com", false},
+		"suspended, say": {"admin@example.com", row("A15", lookUp), jobs.FaultOperator, 403, "admin@example.com", "admin@example.com", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := protecting(t, c.admin)
+			if c.breaks != nil {
+				if err := c.breaks(r.google); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter)); status != http.StatusOK {
+				t.Fatalf("HTTP %d\n%s", status, r.logs)
+			}
+			got := r.last(t)
+			begins := "Whether ada@example.com is an administrator could not be found out in the Directory as " + c.admin + ", whom ONBEHALF_ADMIN names: "
+			e := got.Error
+			if got.Status != jobs.Failed || e.Stage != jobs.StagePolicy || e.Fault != c.fault || e.Code != c.code || !strings.HasPrefix(e.Message, begins) || !strings.Contains(e.Message, c.says) || !strings.Contains(e.Fix, c.fix) {
+				t.Errorf("%+v %+v", got, e)
+			}
+			if strings.ContainsAny(e.Message+e.Fix, "{}") {
+				t.Errorf("a name is missing: %+v", e)
+			}
+			if c.lasts {
+				if o := r.Execute(t.Context(), pubsubio.Message{ID: "2", Data: []byte(insert("j2", "alan@example.com", plainLetter))}); o.Answer != functions.Done || !o.Stops {
+					t.Errorf("the next user's: %+v", o)
+				}
+			}
+			r.wantNobody(t)
+		})
+	}
+}
+
+func row(id, call string) func(*sandbox.Server) error {
+	return func(s *sandbox.Server) error { return s.Order(sandbox.Fault{Row: id, Call: call, Times: 1}) }
+}
+
+// What passes brings the job again, and then it is done.
+func TestTheDirectoryIsAway(t *testing.T) {
+	for kind, answer := range map[string]int{"5xx": 503, "429": 429} {
+		t.Run(kind, func(t *testing.T) {
+			r := protecting(t, "admin@example.com")
+			if err := r.google.Order(sandbox.Fault{Kind: kind, Call: lookUp, Times: 1}); err != nil {
+				t.Fatal(err)
+			}
+			job := insert("j", "ada@example.com", plainLetter)
+			if status := r.deliver(t, "1", job); status != answer || len(r.results.all()) != 0 {
+				t.Fatalf("HTTP %d, want %d\n%s", status, answer, r.logs)
+			}
+			if line := r.logs.attempts(t)[0]; line["stage"] != "policy" || !strings.HasPrefix(fmt.Sprint(line["error"]), "Whether ada@example.com is an administrator") {
+				t.Errorf("%v", line)
+			}
+			r.wantNobody(t)
+			if status := r.deliver(t, "1", job); status != http.StatusOK || r.last(t).Status != jobs.Succeeded {
+				t.Errorf("then HTTP %d\n%s", status, r.logs)
+			}
+		})
+	}
+}
+
+// A token of the administrator's that has ended is replaced at once.
+func TestTheAdministratorsTokenHasEnded(t *testing.T) {
+	r := protecting(t, "admin@example.com")
+	if err := r.google.Order(sandbox.Fault{Kind: "expireTokens", Call: lookUp, Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter)); status != http.StatusOK || r.last(t).Status != jobs.Succeeded {
+		t.Errorf("HTTP %d\n%s", status, r.logs)
+	}
+	r.wantCalls(t, 3, 3, 1) // twice as the administrator, once as ada
+}
+
+// A policy that protects administrators must be able to.
+func TestProtectAdminsNeedsAnAdministrator(t *testing.T) {
+	file := policyFile(t, "domains: [example.com]\nprotectAdmins: true\n")
+	if err := newExecutor(t, straight, "ONBEHALF_POLICY="+file); err == nil || !strings.Contains(err.Error(), "ONBEHALF_POLICY: protectAdmins: is true") || !strings.Contains(err.Error(), "set ONBEHALF_ADMIN to") {
+		t.Errorf("%v", err)
+	}
+	if err := newExecutor(t, straight, "ONBEHALF_POLICY="+file, "ONBEHALF_ADMIN=admin@example.com"); err != nil {
+		t.Error(err)
+	}
+}

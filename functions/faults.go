@@ -1,7 +1,6 @@
 package functions
 
 import (
-	"cmp"
 	"context"
 	"time"
 
@@ -55,29 +54,11 @@ func (a answer) reply(m explain.Meaning) Answer {
 	return replies[m.Retry]
 }
 
-// nameTimeout bounds what is asked to put a name into a message.
-const nameTimeout = 5 * time.Second
-
-// names are what the message is filled in with. What only Google knows is asked
-// for where the message has a place for it; without it the text says how it is read.
+// names are what the message is filled in with.
 func (x *Executor) names(ctx context.Context, a *attempt, m explain.Meaning) explain.Names {
-	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
-	defer cancel()
-	account := x.google.Minter.ServiceAccount()
-	n := explain.Names{
-		Account: account, User: a.job.User, Domain: a.job.Domain(), Scopes: a.scopes, Service: a.service,
-		// APIs have to be on where the delegated service account lives.
-		Project: cmp.Or(explain.AccountProject(account), x.google.Project),
-	}
+	n := explain.Names{User: a.job.User, Domain: a.job.Domain(), Scopes: a.scopes, Service: a.service}
 	if a.job.As == jobs.AsServiceAccount {
-		n.User = account
+		n.User = x.google.Minter.ServiceAccount()
 	}
-	if m.WantsClientID() {
-		n.ClientID, _ = x.google.Minter.ClientID(ctx)
-	}
-	if m.WantsCaller() {
-		who, _ := x.google.Own.Who(ctx)
-		n.Caller = who.Member()
-	}
-	return n
+	return x.google.Names(ctx, m, n)
 }

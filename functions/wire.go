@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -131,7 +130,7 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error 
 func (x *Executor) protectAdmins(admin string) (err error) {
 	var admins policy.Admins
 	if x.admin = admin; admin != "" {
-		d, err := directory.New(directory.Config{HTTP: x.google.HTTP, Authorize: x.asAdmin})
+		d, err := x.google.Directory(admin)
 		if err != nil {
 			return err
 		}
@@ -141,16 +140,6 @@ func (x *Executor) protectAdmins(admin string) (err error) {
 		return fmt.Errorf("ONBEHALF_POLICY: %w", err)
 	}
 	return nil
-}
-
-// asAdmin makes a request to the Directory one of the administrator's.
-func (x *Executor) asAdmin(ctx context.Context, r *http.Request) (refused func(), err error) {
-	token, err := x.google.Minter.Token(ctx, x.admin, directory.Scope)
-	if err != nil {
-		return nil, err
-	}
-	token.Authorize(r)
-	return func() { x.google.Minter.Drop(token) }, nil
 }
 
 // readPolicy reads the policy from a file or from Secret Manager.

@@ -43,7 +43,7 @@ var arrows = []arrow{
 	{"functions", []string{"internal/*"}, "is the only package that knows everyone, but is deployed, so it must do without the sandbox"},
 	{"cmd/onbehalf", []string{"functions", "internal/*", "internal/sandbox"}, "is thin: every command calls the packages below, and none of them knows of it"},
 
-	{"internal/access", []string{"internal/config", "internal/delegation", "internal/explain"}, "is the way to Google for whoever has settings; what is then asked for, and for whom, is not its business"},
+	{"internal/access", []string{"internal/config", "internal/delegation", "internal/directory", "internal/explain"}, "is the way to Google for whoever has settings; what is then asked for, and for whom, is not its business"},
 	{"internal/actions", []string{"internal/actions/discovery", "internal/content", "internal/jobs", "internal/letter"}, "turns a job into one call; who makes the call, with which token, is not its business"},
 	{"internal/actions/discovery", nil, "has the facts that Google states; what is made of them is others' business"},
 	{"internal/actions/discovery/gen", nil, "writes the facts of the package above, and must run while those are broken"},

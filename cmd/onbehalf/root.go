@@ -31,7 +31,7 @@ mend · 130 interrupted.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newActions(), newDemo(), newExplain(), newPolicy(), newRun(), newSandbox(), newSchema())
+	root.AddCommand(newActions(), newDemo(), newExplain(), newPolicy(), newRun(), newSandbox(), newSchema(), newToken())
 	return root
 }
 

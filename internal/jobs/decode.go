@@ -363,6 +363,11 @@ func checkID(id string) error {
 // ASCII without blanks, one @, and a domain with a dot. Google decides the rest.
 var userPattern = regexp.MustCompile(`^[A-Za-z0-9.!#$%&'*+/=?^_{|}~` + "`" + `-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+$`)
 
+// ParseUser gives a primary address as jobs have it, in lower case.
+func ParseUser(address string) (string, error) {
+	return strings.ToLower(address), checkUser(address)
+}
+
 func checkUser(user string) error {
 	switch {
 	case user == "":

@@ -57,6 +57,30 @@ func (p *Policy) Allow(ctx context.Context, job jobs.Job) error {
 	return nil
 }
 
+// AllowUser gives nil where the user may be acted for, whatever is then done: who
+// asks for a token answers for that. Its errors are as those of Allow.
+func (p *Policy) AllowUser(ctx context.Context, user string) error {
+	job := jobs.Job{User: user}
+	if p == nil {
+		return noPolicy(job)
+	}
+	for _, rule := range []func(jobs.Job) (Line, *Refusal){p.domain, p.denied} {
+		if _, refusal := rule(job); refusal != nil {
+			return refusal
+		}
+	}
+	switch {
+	case p.when != nil:
+		return &Refusal{
+			"whenNotMet", "The policy has a condition, when, which can only be held against an action.",
+			"Name the actions that it is for, in place of scopes.",
+		}
+	case p.ProtectsAdmins():
+		return p.spare(ctx, user)
+	}
+	return nil
+}
+
 // Decide holds the job against all that stands in the policy.
 func (p *Policy) Decide(job jobs.Job) (d Decision) {
 	if p == nil {

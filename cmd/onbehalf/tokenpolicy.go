@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/internal/access"
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/directory"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
+)
+
+// allowed asks the policy, and gives the scopes that were asked for, by
+// themselves or by actions.
+func (f *tokenFlags) allowed(ctx context.Context, a *access.Access, cfg config.Config) ([]string, error) {
+	if f.idToken != "" {
+		return nil, nil
+	}
+	p, err := f.readPolicy(ctx, a, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if f.user != "" {
+		if f.user, err = jobs.ParseUser(f.user); err != nil {
+			return nil, fmt.Errorf("--%w", err)
+		}
+	}
+	scopes, methods := slices.Clone(f.scopes), actions.NewMethods()
+	if f.user != "" && len(f.scopes) > 0 {
+		if err := refused(p.AllowUser(ctx, f.user)); err != nil {
+			return nil, err
+		}
+	}
+	for _, action := range f.actions {
+		d, err := methods.Describe(action)
+		if err != nil {
+			return nil, fmt.Errorf("--action: %w", err)
+		}
+		job := jobs.Job{User: f.user, Action: action}
+		if f.serviceAccount {
+			job.As = jobs.AsServiceAccount
+		}
+		if err := refused(p.Allow(ctx, job)); err != nil {
+			return nil, err
+		}
+		scopes = append(scopes, d.Scopes[len(d.Scopes)-1].Scopes...) // those for which nothing is needed in the job
+	}
+	slices.Sort(scopes)
+	return slices.Compact(scopes), nil
+}
+
+// readPolicy reads the policy that the flag or the setting names; nil where none does.
+func (f *tokenFlags) readPolicy(ctx context.Context, a *access.Access, cfg config.Config) (*policy.Policy, error) {
+	var data []byte
+	var err error
+	from := cfg.Policy
+	switch {
+	case f.policy != "":
+		from = f.policy
+		data, err = os.ReadFile(f.policy)
+	case cfg.Policy != "":
+		data, err = a.ReadSetting(ctx, cfg.Policy)
+	default:
+		return nil, nil //nolint:nilnil // no policy, which allows nothing, is one
+	}
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	p, err := policy.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %s: %w", from, err)
+	}
+	var admins policy.Admins
+	if cfg.Admin != "" {
+		d, err := a.Directory(cfg.Admin)
+		if err != nil {
+			return nil, err
+		}
+		admins = directory.NewAdmins(d)
+	}
+	return p.With(admins)
+}
+
+// refused says of a refusal how it is changed, too.
+func refused(err error) error {
+	var refusal *policy.Refusal
+	if errors.As(err, &refusal) {
+		return &exitError{exitSomeFailed, fmt.Errorf("%s\n%s", refusal.Message, refusal.Fix)}
+	}
+	return err
+}
+
+func isScope(s string) bool {
+	return strings.HasPrefix(s, "https://") && !strings.ContainsAny(s, " ,\t\n\"") || s == "openid" || s == "email" || s == "profile"
+}

@@ -3,6 +3,7 @@ package functions_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -44,27 +45,21 @@ func (r *rig) wantNobody(t *testing.T) {
 	}
 }
 
-// delegatedAdmin has the Directory say that grace has an administrator's role.
-func delegatedAdmin(t *testing.T) func(*config.Config, *functions.Options) {
-	return func(cfg *config.Config, _ *functions.Options) {
-		before(t, cfg, func(w http.ResponseWriter, r *http.Request) bool {
-			asked := strings.HasSuffix(r.URL.Path, "/admin/directory/v1/users/grace@example.com")
-			if asked {
-				w.Header().Set("Content-Type", "application/json")
-				fmt.Fprint(w, `{"primaryEmail": "grace@example.com", "isAdmin": false, "isDelegatedAdmin": true}`)
-			}
-			return asked
-		})
+// delegate gives a user an administrator's role.
+func (r *rig) delegate(t *testing.T, user string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r.google.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPatch, "/_sandbox/users/"+user, strings.NewReader(`{"isDelegatedAdmin": true}`)))
+	if w.Code != http.StatusOK {
+		t.Fatalf("HTTP %d %s", w.Code, w.Body)
 	}
 }
 
 func TestAdministratorsAreProtected(t *testing.T) {
-	for user, change := range map[string]func(*config.Config, *functions.Options){
-		"admin@example.com": func(*config.Config, *functions.Options) {},
-		"grace@example.com": delegatedAdmin(t),
-	} {
+	for _, user := range []string{"admin@example.com", "grace@example.com"} {
 		t.Run(user, func(t *testing.T) {
-			r := protecting(t, "admin@example.com", change)
+			r := protecting(t, "admin@example.com")
+			r.delegate(t, "grace@example.com")
 			for _, job := range []string{insert("j", user, plainLetter), insert("dry", user, plainLetter, "dryRun", true)} {
 				if status := r.deliver(t, "1", job); status != http.StatusOK {
 					t.Fatalf("HTTP %d\n%s", status, r.logs)
@@ -83,7 +78,8 @@ func TestAdministratorsAreProtected(t *testing.T) {
 }
 
 func TestOthersAreActedFor(t *testing.T) {
-	r := protecting(t, "admin@example.com", delegatedAdmin(t))
+	r := protecting(t, "admin@example.com")
+	r.delegate(t, "grace@example.com")
 	if status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter)); status != http.StatusOK || r.last(t).Status != jobs.Succeeded {
 		t.Errorf("HTTP %d\n%s", status, r.logs)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/access"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/directory"
 	"github.com/onbehalf-dev/onbehalf/internal/explain"
 )
 
@@ -85,7 +86,9 @@ func (f *tokenFlags) check(lifetimeGiven bool) error {
 	case slices.ContainsFunc(f.scopes, func(s string) bool { return !isScope(s) }):
 		return fmt.Errorf("--scope: %q is not accepted; one such as https://www.googleapis.com/auth/gmail.labels is, and several are given one by one", f.scopes)
 	}
-	return nil
+	var err error
+	f.user, err = parseUser(f.user)
+	return err
 }
 
 func (f *tokenFlags) run(cmd *cobra.Command) error {
@@ -106,7 +109,7 @@ func (f *tokenFlags) run(cmd *cobra.Command) error {
 	var unanswered *delegation.Error // of the look-up for the policy
 	switch {
 	case errors.As(err, &unanswered):
-		return tokenError(ctx, a, explain.Names{User: cfg.Admin}, err)
+		return tokenError(ctx, a, explain.Names{User: cfg.Admin, Scopes: []string{directory.Scope}}, err)
 	case err != nil:
 		return err
 	}
@@ -142,11 +145,15 @@ func tokenError(ctx context.Context, a *access.Access, n explain.Names, err erro
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	m := access.Explain(refusal)
+	return meant(ctx, a, access.Explain(refusal), n, refusal)
+}
+
+// meant tells what an answer of Google's means, and ends the command accordingly.
+func meant(ctx context.Context, a *access.Access, m explain.Meaning, n explain.Names, err error) error {
 	m = m.For(a.Names(context.WithoutCancel(ctx), m, n))
 	status := exitSomeFailed
 	if m.Lasts() {
 		status = exitStopped
 	}
-	return &exitError{status, fmt.Errorf("%s: HTTP %d %s: %s\n%s", refusal.Stage, refusal.Status, refusal.Code, m.Message, m.Fix)}
+	return &exitError{status, fmt.Errorf("%w: %s\n%s", err, m.Message, m.Fix)}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/directory"
+	"github.com/onbehalf-dev/onbehalf/internal/explain"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/policy"
 )
@@ -26,14 +27,9 @@ func (f *tokenFlags) allowed(ctx context.Context, a *access.Access, cfg config.C
 	if err != nil {
 		return nil, err
 	}
-	if f.user != "" {
-		if f.user, err = jobs.ParseUser(f.user); err != nil {
-			return nil, fmt.Errorf("--%w", err)
-		}
-	}
 	scopes, methods := slices.Clone(f.scopes), actions.NewMethods()
 	if f.user != "" && len(f.scopes) > 0 {
-		if err := refused(p.AllowUser(ctx, f.user)); err != nil {
+		if err := f.refused(ctx, a, cfg.Admin, p.AllowUser(ctx, f.user)); err != nil {
 			return nil, err
 		}
 	}
@@ -46,7 +42,7 @@ func (f *tokenFlags) allowed(ctx context.Context, a *access.Access, cfg config.C
 		if f.serviceAccount {
 			job.As = jobs.AsServiceAccount
 		}
-		if err := refused(p.Allow(ctx, job)); err != nil {
+		if err := f.refused(ctx, a, cfg.Admin, p.Allow(ctx, job)); err != nil {
 			return nil, err
 		}
 		scopes = append(scopes, d.Scopes[len(d.Scopes)-1].Scopes...) // those for which nothing is needed in the job
@@ -87,13 +83,31 @@ func (f *tokenFlags) readPolicy(ctx context.Context, a *access.Access, cfg confi
 	return p.With(admins)
 }
 
-// refused says of a refusal how it is changed, too.
-func refused(err error) error {
+// refused says of a refusal how it is changed, and of a look-up that failed who
+// must act.
+func (f *tokenFlags) refused(ctx context.Context, a *access.Access, admin string, err error) error {
 	var refusal *policy.Refusal
-	if errors.As(err, &refusal) {
+	var read *directory.Error
+	switch {
+	case errors.As(err, &refusal):
 		return &exitError{exitSomeFailed, fmt.Errorf("%s\n%s", refusal.Message, refusal.Fix)}
+	case errors.As(err, &read):
+		m := explain.Of(explain.Answer{Stage: jobs.StageCall, Status: read.Status, Code: read.Reason, Text: read.Untrusted()})
+		return meant(ctx, a, m, explain.Names{User: admin, Scopes: []string{directory.Scope}, Service: directory.Service}, err)
 	}
 	return err
+}
+
+// parseUser reads the flag of that name, where it is given.
+func parseUser(address string) (string, error) {
+	if address == "" {
+		return "", nil
+	}
+	user, err := jobs.ParseUser(address)
+	if err != nil {
+		return "", fmt.Errorf("--%w", err)
+	}
+	return user, nil
 }
 
 func isScope(s string) bool {

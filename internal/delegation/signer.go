@@ -45,7 +45,7 @@ type IAMConfig struct {
 
 // iam is the IAM Credentials API: Google holds the key.
 //
-// It is called by REST, not by gRPC: docs/signing.md has the measurement.
+// It is called by REST, not by gRPC: docs/delegation.md has the measurement.
 type iam struct {
 	IAMConfig
 	delegates []string // as the API names them

@@ -33,31 +33,47 @@ func gcloudPython(t *testing.T) (python, libs string) {
 	return lines[0], libs
 }
 
-// google-auth for Python, as the Cloud SDK ships it, takes its identity from the
-// metadata server, acts as a user, and reads back the bytes that it filed.
+// google-auth for Python, as the Cloud SDK ships it, acts as a user, and reads
+// back the bytes that it filed: with its identity from the metadata server, for
+// whom IAM signs, and with a key file.
 func TestGooglePythonClient(t *testing.T) {
 	python, libs := gcloudPython(t)
-	b := setup(t, realClock)
-	raw := hello + "\x00\xff bytes\r\n"
-	address := strings.TrimPrefix(b.url, "http://")
-	cmd := exec.CommandContext(t.Context(), python, filepath.Join("testdata", "google_auth.py"))
-	cmd.Env = []string{
-		"BASE=" + b.url, "SDK=" + libs, "USER=" + ada, "PYTHONDONTWRITEBYTECODE=1",
-		"GCE_METADATA_HOST=" + address, "GCE_METADATA_IP=" + address,
-		"LETTER=" + base64.StdEncoding.EncodeToString([]byte(raw)),
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if !strings.HasPrefix(string(out), robot) {
-		t.Errorf("%s", out)
-	}
-	if l := b.s.Letters(ada); len(l) != 1 || string(l[0].Raw) != raw {
-		t.Errorf("%+v", l)
-	}
-	calls := b.s.Calls()
-	if calls["metadata.account"] == 0 || calls["signJwt"] != 1 || calls["token"] != 1 || calls["token.withAuthorization"] != 0 {
-		t.Errorf("%v", calls)
+	for name, signatures := range map[string]int{"through IAM": 1, "with a key": 0} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t, realClock)
+			key := ""
+			if signatures == 0 {
+				data, err := b.s.KeyFile(robot)
+				if err != nil {
+					t.Fatal(err)
+				}
+				key = filepath.Join(t.TempDir(), "key.json")
+				if err := os.WriteFile(key, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			raw := hello + "\x00\xff bytes\r\n"
+			address := strings.TrimPrefix(b.url, "http://")
+			cmd := exec.CommandContext(t.Context(), python, filepath.Join("testdata", "google_auth.py"))
+			cmd.Env = []string{
+				"BASE=" + b.url, "SDK=" + libs, "USER=" + ada, "KEY=" + key, "PYTHONDONTWRITEBYTECODE=1",
+				"GCE_METADATA_HOST=" + address, "GCE_METADATA_IP=" + address,
+				"LETTER=" + base64.StdEncoding.EncodeToString([]byte(raw)),
+			}
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if !strings.HasPrefix(string(out), robot) {
+				t.Errorf("%s", out)
+			}
+			if l := b.s.Letters(ada); len(l) != 1 || string(l[0].Raw) != raw {
+				t.Errorf("%+v", l)
+			}
+			calls := b.s.Calls()
+			if calls["signJwt"] != signatures || (calls["metadata.account"] > 0) != (signatures > 0) || calls["token"] != 1 || calls["token.withAuthorization"] != 0 {
+				t.Errorf("%v", calls)
+			}
+		})
 	}
 }

@@ -1,7 +1,8 @@
 """Acts as a user with google-auth alone, against a sandbox: nothing here is ours.
 
 Environment: BASE (http://127.0.0.1:PORT), GCE_METADATA_HOST and GCE_METADATA_IP
-(127.0.0.1:PORT, for google-auth itself), SDK (the Cloud SDK's lib/third_party), USER, LETTER (base64).
+(127.0.0.1:PORT, for google-auth itself), SDK (the Cloud SDK's lib/third_party), USER, LETTER (base64), and
+KEY, unless empty a service account's key file, which then signs in place of IAM.
 """
 
 import base64
@@ -15,6 +16,7 @@ import google.auth.compute_engine as compute_engine
 import google.auth.impersonated_credentials as impersonated
 import requests
 from google.auth.transport.requests import AuthorizedSession, Request
+from google.oauth2 import service_account
 
 BASE = urlsplit(os.environ["BASE"])
 GMAIL = "https://gmail.googleapis.com"
@@ -39,17 +41,28 @@ def session():
     return s
 
 
-def main():
-    user, letter = os.environ["USER"], base64.b64decode(os.environ["LETTER"])
-    request = Request(session())
+def through_iam(request, user):
+    """The machine's own account acts as the user, and IAM signs."""
     machine = compute_engine.Credentials()
     machine.refresh(request)
-    creds = impersonated.Credentials(
+    return machine.service_account_email, impersonated.Credentials(
         source_credentials=machine,
         target_principal=machine.service_account_email,
         target_scopes=SCOPES,
         subject=user,
     )
+
+
+def with_key(user):
+    """A key file acts as the user."""
+    creds = service_account.Credentials.from_service_account_file(os.environ["KEY"], scopes=SCOPES, subject=user)
+    return creds.service_account_email, creds
+
+
+def main():
+    user, letter = os.environ["USER"], base64.b64decode(os.environ["LETTER"])
+    request = Request(session())
+    account, creds = with_key(user) if os.environ["KEY"] else through_iam(request, user)
     gmail = AuthorizedSession(creds, auth_request=request)
     gmail.trust_env = False
     gmail.mount("https://", Rewrite())
@@ -63,7 +76,7 @@ def main():
     got = gmail.get(GMAIL + "/gmail/v1/users/me/messages/" + sent.json()["id"], params={"format": "raw"})
     got.raise_for_status()
     assert base64.urlsafe_b64decode(got.json()["raw"]) == letter, "the letter came back changed"
-    print(machine.service_account_email, sent.json()["id"])
+    print(account, sent.json()["id"])
 
 
 main()

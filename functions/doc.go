@@ -16,7 +16,8 @@
 // itself; admin.directory.user.readonly as ONBEHALF_ADMIN, to protect
 // administrators.
 //
-// IAM roles: a custom role with iam.serviceAccounts.signJwt on the delegated
+// IAM roles: a custom role with iam.serviceAccounts.signJwt, and for jobs as the
+// service account iam.serviceAccounts.getAccessToken, on the delegated
 // service account, pubsub.publisher on the results topic,
 // secretmanager.secretAccessor on the policy's secret, storage.objectViewer on
 // buckets that letters and files are read from, storage.objectUser on those that

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
 
 // startTime is how long a server may take until it listens. It is long, for
@@ -119,6 +121,50 @@ func TestItSaysWhetherAdministratorsAreProtected(t *testing.T) {
 		logs := serve(t, env...).end(t)
 		if !strings.Contains(logs, fmt.Sprintf(`"protectAdmins":%t`, c.protects)) || strings.Contains(logs, aloud) != c.notice {
 			t.Errorf("%s: %s", name, logs)
+		}
+	}
+}
+
+// A key is never in use without anybody's knowing: the log says at start what
+// signs, and whose identity it is.
+func TestItSaysWhatSigns(t *testing.T) {
+	t.Parallel()
+	const nobody, aloud = "127.0.0.1:1", "a service-account key is in use"
+	google, err := sandbox.New(sandbox.DefaultWorld(), sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := google.KeyFile(sandbox.DefaultWorld().Runtime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "key.json")
+	if err := os.WriteFile(key, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	account := "ONBEHALF_SERVICE_ACCOUNT=" + sandbox.DefaultWorld().Runtime
+	for setting, c := range map[string]struct {
+		logs   []string
+		notice bool
+	}{
+		account:                                 {[]string{`"signer":"iam"`, `"identity":"metadata"`}, false},
+		"ONBEHALF_SIGNER=key:" + key:            {[]string{`"signer":"key:` + key, `"identity":"metadata"`, `"serviceAccount":"` + sandbox.DefaultWorld().Runtime}, true},
+		"GOOGLE_APPLICATION_CREDENTIALS=" + key: {[]string{`"signer":"iam"`, `"identity":"service_account from ` + key}, true},
+	} {
+		env := []string{"GOOGLE_CLOUD_PROJECT=served-test", "GCE_METADATA_HOST=" + nobody, "PUBSUB_EMULATOR_HOST=" + nobody, "ONBEHALF_SANDBOX=http://" + nobody, setting}
+		logs := serve(t, env...).end(t)
+		for _, want := range c.logs {
+			if !strings.Contains(logs, want) {
+				t.Errorf("%s: no %s in %s", setting, want, logs)
+			}
+		}
+		if strings.Contains(logs, aloud) != c.notice {
+			t.Errorf("%s: %s", setting, logs)
+		}
+		for _, secret := range google.Secrets() {
+			if strings.Contains(logs, secret) {
+				t.Error("the key is in the log")
+			}
 		}
 	}
 }

@@ -71,6 +71,8 @@ type Description struct {
 	Output  bool          `json:"output"`            // output may be given
 	Pages   bool          `json:"pages"`             // pages may be given
 	Scopes  []ScopeChoice `json:"scopes"`
+	// Service is the API's name for gcloud services, such as "gmail.googleapis.com".
+	Service string `json:"service"`
 	// Units are quota units, where the API counts in them; otherwise 1, a request.
 	Units  int    `json:"units"`
 	Class  Class  `json:"class"`
@@ -124,7 +126,7 @@ func (ms *Methods) Describe(id string) (*Description, error) {
 	d := &Description{
 		ID: m.ID, Summary: m.Summary, Address: m.HTTPMethod + " " + m.Root + m.Path,
 		Output: m.Download, Pages: itemsOf(m) != "", Units: unitsOf(id), Class: classOf(m, jobs.Job{}, nil), Lookup: lookupOf(id),
-		Scopes: scopeChoices(m), Example: c.example(),
+		Scopes: scopeChoices(m), Service: m.Service(), Example: c.example(),
 	}
 	d.Params, d.Body = paramInputs(m), c.bodyInputs()
 	switch {

@@ -73,7 +73,8 @@ func TestDescribe(t *testing.T) {
 		ID: "gmail.users.messages.insert", Address: "POST https://gmail.googleapis.com/gmail/v1/users/{userId}/messages",
 		Params: []actions.Input{{Name: "userId", Accepts: "me, or the job's own user"}, {Name: "deleted", Accepts: "true or false"}, {Name: "internalDateSource", Accepts: "one of receivedTime, dateHeader"}},
 		Takes:  "message", Accepts: []string{"message/*"}, MaxSize: 150 << 20, Scopes: []actions.ScopeChoice{{Scopes: []string{auth + "gmail.insert"}}},
-		Units: 25, Class: actions.Once, Lookup: actions.ByMessageID,
+		Service: "gmail.googleapis.com",
+		Units:   25, Class: actions.Once, Lookup: actions.ByMessageID,
 		Example: []byte(`{"user":"ada@example.com","action":"gmail.users.messages.insert","params":{"internalDateSource":"dateHeader"},"body":{"labelIds":["INBOX","UNREAD"]},"message":{"compose":{"from":"People Team <people@example.com>","to":["ada@example.com"],"subject":"Willkommen","text":"Guten Tag, Ada!"}}}`),
 	}
 	if d := cmp.Diff(want, got); d != "" {

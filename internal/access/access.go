@@ -55,7 +55,7 @@ func Open(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Minter, err = delegation.New(delegation.Config{Signer: signer, HTTP: a.HTTP, Judge: verdict})
+	a.Minter, err = a.NewMinter(signer)
 	return a, err
 }
 
@@ -130,4 +130,9 @@ func (a *Access) FindServiceAccount(ctx context.Context, cfg config.Config) (str
 		return "", fmt.Errorf("ONBEHALF_SERVICE_ACCOUNT: is not set, and the runtime's own cannot stand in; set it to the e-mail address of the delegated service account: %w", err)
 	}
 	return who.Email, nil
+}
+
+// NewMinter makes the minter that exchanges what the signer signs. It makes no call.
+func (a *Access) NewMinter(signer delegation.Signer) (*delegation.Minter, error) {
+	return delegation.New(delegation.Config{Signer: signer, HTTP: a.HTTP, Judge: verdict})
 }

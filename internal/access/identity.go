@@ -126,6 +126,17 @@ func (i *Identity) project(ctx context.Context) (string, error) {
 	return i.current().ProjectID(ctx)
 }
 
+// Place is the number of the project and the region in which this runs, as the
+// metadata server tells them; empty where it does not, or the identity is another's.
+func (i *Identity) Place(ctx context.Context) (number, region string) {
+	if i.kind() != fromServer || i.caller != "" {
+		return "", ""
+	}
+	number, _ = metadata.NumericProjectIDWithContext(ctx)
+	region, _ = metadata.GetWithContext(ctx, "instance/region") // projects/NUMBER/regions/REGION
+	return number, region[strings.LastIndexByte(region, '/')+1:]
+}
+
 // checkUniverse refuses credentials of a cloud that has no Workspace: their
 // tokens would be worth nothing here, and must not be shown here.
 func (i *Identity) checkUniverse(ctx context.Context) error {

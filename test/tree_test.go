@@ -48,6 +48,7 @@ var arrows = []arrow{
 	{"internal/actions/discovery", nil, "has the facts that Google states; what is made of them is others' business"},
 	{"internal/actions/discovery/gen", nil, "writes the facts of the package above, and must run while those are broken"},
 	{"internal/batch", []string{"internal/jobs"}, "makes jobs out of users; it acts as nobody"},
+	{"internal/doctor", []string{"internal/access", "internal/actions", "internal/config", "internal/delegation", "internal/directory", "internal/explain", "internal/jobs", "internal/ledger", "internal/policy", "internal/pubsubio"}, "looks at all that the functions use, as they use it; what it shows to whom is its caller's business"},
 	{"internal/explain", []string{"internal/jobs"}, "knows what Google's answers mean, whoever asked and however"},
 	{"internal/letter", []string{"internal/content", "internal/jobs"}, "makes letters of what jobs say; who reads attachments, and who stores the letter, is not its business"},
 	{"internal/ledger", []string{"internal/jobs"}, "keeps jobs and results; it needs to know nothing of what they do"},

@@ -55,20 +55,26 @@ func background(handler http.Handler) (url string, stop context.CancelFunc, ende
 // executor makes the same Executor that a deployed function has, in this
 // Workspace. Nothing of the environment's own credentials or settings is used.
 func (w *workspace) executor(ctx context.Context, o functions.Options) (*functions.Executor, error) {
-	settings := []string{
-		"GOOGLE_CLOUD_PROJECT=" + w.world.Project,
-		"ONBEHALF_SERVICE_ACCOUNT=" + w.world.Runtime,
-		"ONBEHALF_SANDBOX=" + w.url,
-	}
-	if i := slices.IndexFunc(w.world.Users, func(u sandbox.User) bool { return u.IsAdmin }); i >= 0 && o.Policy.ProtectsAdmins() {
-		settings = append(settings, "ONBEHALF_ADMIN="+w.world.Users[i].PrimaryEmail)
-	}
-	cfg, err := config.Load(settings)
+	cfg, err := config.Load(w.settings(o.Policy))
 	if err != nil {
 		return nil, err
 	}
 	o.Credentials = func() (*auth.Credentials, error) { return w.Credentials(w.world.Runtime), nil }
 	return functions.New(ctx, cfg, o)
+}
+
+// settings are what the environment of a function in this Workspace would say.
+// Where the policy protects administrators, one of the world's tells who is one.
+func (w *workspace) settings(p *policy.Policy) []string {
+	settings := []string{
+		"GOOGLE_CLOUD_PROJECT=" + w.world.Project,
+		"ONBEHALF_SERVICE_ACCOUNT=" + w.world.Runtime,
+		"ONBEHALF_SANDBOX=" + w.url,
+	}
+	if i := slices.IndexFunc(w.world.Users, func(u sandbox.User) bool { return u.IsAdmin }); i >= 0 && p.ProtectsAdmins() {
+		settings = append(settings, "ONBEHALF_ADMIN="+w.world.Users[i].PrimaryEmail)
+	}
+	return settings
 }
 
 // parsePolicy is for policies of our own making.

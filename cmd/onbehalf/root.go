@@ -24,6 +24,7 @@ mend · 130 interrupted.`,
 		Example: `  onbehalf demo                                  # see it work: no account, no network
   onbehalf run --sandbox jobs.jsonl              # try your jobs in an embedded Workspace
   onbehalf run --policy policy.yaml jobs.jsonl   # the real thing
+  onbehalf doctor --user ada@example.com         # what is wrong with the set-up
   onbehalf actions vacation                      # what can be called
   onbehalf explain unauthorized_client           # what an error means, and what mends it
   onbehalf schema job                            # what a job may hold`,
@@ -31,7 +32,7 @@ mend · 130 interrupted.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newActions(), newDemo(), newExplain(), newPolicy(), newRun(), newSandbox(), newSchema(), newToken())
+	root.AddCommand(newActions(), newDemo(), newDoctor(), newExplain(), newPolicy(), newRun(), newSandbox(), newSchema(), newToken())
 	return root
 }
 

@@ -118,12 +118,9 @@ func (f runFlags) executor(ctx context.Context, stderr io.Writer) (*functions.Ex
 		o.Logger = telemetry.NewLogger(stderr, slog.LevelInfo)
 	}
 	if f.policy != "" {
-		data, err := os.ReadFile(f.policy)
-		if err != nil {
-			return nil, nil, fmt.Errorf("--policy: %w", err)
-		}
-		if o.Policy, err = policy.Parse(data); err != nil {
-			return nil, nil, fmt.Errorf("--policy: %s: %w", f.policy, err)
+		var err error
+		if o.Policy, err = readPolicy(f.policy); err != nil {
+			return nil, nil, err
 		}
 	}
 	if f.sandbox {
@@ -144,6 +141,19 @@ func (f runFlags) executor(ctx context.Context, stderr io.Writer) (*functions.Ex
 		return nil, nil, err
 	}
 	return x, func() { _ = x.Close() }, nil
+}
+
+// readPolicy reads the file that --policy names.
+func readPolicy(file string) (*policy.Policy, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--policy: %w", err)
+	}
+	p, err := policy.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("--policy: %s: %w", file, err)
+	}
+	return p, nil
 }
 
 func (f runFlags) embedded(ctx context.Context, o functions.Options) (*functions.Executor, func(), error) {

@@ -1,0 +1,163 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/onbehalf-dev/onbehalf/internal/explain"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
+)
+
+// mostScopes is how many scopes are looked at where nobody has named the actions.
+const mostScopes = 12
+
+// checkUse reads whom and what is asked for.
+func (e *exam) checkUse() (err error) {
+	if e.o.User, err = jobs.ParseUser(e.o.User); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	e.wants, err = e.wanted(e.o.Actions)
+	return err
+}
+
+// wanted are the actions and what they take. An error says which id is wrong.
+func (e *exam) wanted(actions []string) ([]want, error) {
+	var all []want
+	for _, id := range actions {
+		d, err := e.methods.Describe(id)
+		if err != nil {
+			return nil, fmt.Errorf("--action: %w", err)
+		}
+		// The last choice is what a job takes that says nothing special.
+		all = append(all, want{id, d.Service, d.Scopes[len(d.Scopes)-1].Scopes})
+	}
+	return all, nil
+}
+
+// judge reads the policy, and asks it for each action.
+func (e *exam) judge(ctx context.Context) {
+	if err := e.readPolicy(ctx); err != nil {
+		e.fail("policy", "", operators(err.Error(), "Correct the policy, or ONBEHALF_POLICY, which names it. What a policy may hold: onbehalf schema policy"))
+		return
+	}
+	if e.o.Policy != nil && len(e.wants) == 0 {
+		if e.misuse = e.listed(); e.misuse != nil {
+			return
+		}
+	}
+	switch {
+	case len(e.wants) > 0:
+		e.allow()
+	case e.o.Policy == nil:
+		d := e.o.Policy.Decide(e.job(want{action: "gmail.users.messages.insert"}))
+		e.fail("policy", "", e.refused(d))
+	default:
+		e.fail("policy", "", operators("The policy lists no action.", "Add what may be called to actions in "+e.o.From))
+	}
+}
+
+// readPolicy reads the one that the settings name, unless another was given.
+func (e *exam) readPolicy(ctx context.Context) (err error) {
+	if e.o.Policy == nil && e.cfg.Policy != "" {
+		e.o.From = e.cfg.Policy
+		data, err := e.google.ReadSetting(ctx, e.o.From)
+		if err == nil {
+			e.o.Policy, err = policy.Parse(data)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.o.From, err)
+		}
+	}
+	if e.cfg.Admin == "" {
+		_, err = e.o.Policy.With(nil) // who is an administrator cannot be told
+	}
+	return err
+}
+
+// listed takes the actions that the policy lists.
+func (e *exam) listed() (err error) {
+	var ids []string
+	for _, m := range e.methods.List() {
+		named := func(glob string) bool { ok, _ := path.Match(glob, m.ID); return ok } // checked in Parse
+		if slices.ContainsFunc(e.o.Policy.Actions, named) {
+			ids = append(ids, m.ID)
+		}
+	}
+	if e.wants, err = e.wanted(ids); err != nil {
+		return err
+	}
+	if n := len(e.allScopes()); n > mostScopes {
+		return fmt.Errorf("--action: is needed: the policy allows %d methods, which take %d scopes; name those that are used, such as --action gmail.users.messages.insert", len(ids), n)
+	}
+	return nil
+}
+
+// ofActions are the reasons for which a policy refuses one action and may allow others.
+var ofActions = []string{"actionNotAllowed", "whenNotMet", "whenFailed"}
+
+// allow keeps the actions that the policy allows.
+func (e *exam) allow() {
+	var allowed []want
+	for _, w := range e.wants {
+		d := e.o.Policy.Decide(e.job(w))
+		if d.Refusal == nil {
+			allowed = append(allowed, w)
+			e.pass("policy", w.action, e.o.From+" allows it by "+written(d.By))
+			continue
+		}
+		if !slices.Contains(ofActions, d.Refusal.Reason) {
+			e.fail("policy", "", e.refused(d))
+			break
+		}
+		e.fail("policy", w.action, e.refused(d))
+	}
+	if len(allowed) == 0 {
+		e.broken["policy"] = e.firstFailed("policy")
+	}
+	e.wants = allowed
+}
+
+func (e *exam) job(w want) jobs.Job { return jobs.Job{User: e.o.User, Action: w.action} }
+
+func (e *exam) refused(d policy.Decision) explain.Meaning {
+	message := d.Refusal.Message
+	if len(d.By) > 0 {
+		message += " (" + e.o.From + ": " + written(d.By) + ")"
+	}
+	return operators(message, d.Refusal.Fix)
+}
+
+func written(lines []policy.Line) string {
+	var all []string
+	for _, line := range lines {
+		all = append(all, line.String())
+	}
+	return strings.Join(all, " · ")
+}
+
+// spare sees whether the policy protects the user, of whom it is known now whether
+// this is an administrator.
+func (e *exam) spare(ctx context.Context, isAdmin bool) {
+	p, err := e.o.Policy.With(told(isAdmin))
+	if err != nil || len(e.wants) == 0 {
+		return
+	}
+	var refusal *policy.Refusal
+	if errors.As(p.Allow(ctx, e.job(e.wants[0])), &refusal) {
+		e.fail("policy", "protectAdmins", operators(refusal.Message, refusal.Fix))
+		e.broken["policy"] = "policy protectAdmins"
+	}
+}
+
+// told is whether the user is an administrator.
+type told bool
+
+var _ policy.Admins = told(false)
+
+// IsAdmin implements [policy.Admins].
+func (t told) IsAdmin(context.Context, string) (bool, error) { return bool(t), nil }

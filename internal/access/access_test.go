@@ -187,6 +187,10 @@ func TestWhatTheSettingsLeaveOut(t *testing.T) {
 			if err != nil || a.Project != c.project || a.Minter.ServiceAccount() != c.account {
 				t.Fatalf("%+v, %v", a, err)
 			}
+			number, region := a.Own.Place(t.Context())
+			if told := number == "424242424242" && region == "us-central1"; told != (c.file == nil) || !told && number+region != "" {
+				t.Errorf("in project number %q, region %q", number, region)
+			}
 		})
 	}
 }

@@ -149,6 +149,9 @@ func (s iamPolicy) TestIamPermissions(_ context.Context, r *iampb.TestIamPermiss
 // pubSub serves Pub/Sub with the topics, and says how it is reached.
 func (p *patient) pubSub(t *testing.T) []option.ClientOption {
 	t.Helper()
+	if p.topics == nil {
+		return nil // whatever the environment names
+	}
 	var names []string
 	for _, id := range p.topics {
 		names = append(names, "projects/"+project+"/topics/"+id)
@@ -481,6 +484,50 @@ var cases = map[string]struct {
 		jobs.FaultOperator,
 		[]string{"ONBEHALF_POLICY"},
 	},
+	"the policy is in no secret": {
+		func(_ *testing.T, p *patient) {
+			p.policy, p.settings = "", []string{"ONBEHALF_POLICY=sm://onbehalf-sandbox/policy/3"}
+		},
+		[]string{"policy"},
+		jobs.FaultOperator,
+		[]string{"gcloud secrets versions list policy --project=onbehalf-sandbox"},
+	},
+	"the policy's secret may not be read": {
+		func(_ *testing.T, p *patient) {
+			p.policy, p.settings = "", []string{"ONBEHALF_POLICY=sm://onbehalf-sandbox/policy/3"}
+			p.order(sandbox.Fault{Row: "A15", Call: "secretmanager.versions.access"})
+		},
+		[]string{"policy"},
+		jobs.FaultOperator,
+		[]string{"gcloud secrets add-iam-policy-binding policy --project=onbehalf-sandbox --member=serviceAccount:" + robot + " --role=roles/secretmanager.secretAccessor"},
+	},
+	"the key's secret may not be read": {
+		func(_ *testing.T, p *patient) {
+			p.settings = []string{"ONBEHALF_SIGNER=key:sm://onbehalf-sandbox/key/1"}
+			p.order(sandbox.Fault{Row: "A15", Call: "secretmanager.versions.access"})
+		},
+		[]string{"signer"},
+		jobs.FaultOperator,
+		[]string{"gcloud secrets add-iam-policy-binding key --project=onbehalf-sandbox"},
+	},
+	"Secret Manager's API is off": {
+		func(_ *testing.T, p *patient) {
+			p.policy, p.settings = "", []string{"ONBEHALF_POLICY=sm://onbehalf-sandbox/policy/3"}
+			p.world.DisabledAPIs = []string{"secretmanager.googleapis.com"}
+		},
+		[]string{"api secretmanager.googleapis.com"},
+		jobs.FaultOperator,
+		[]string{"gcloud services enable secretmanager.googleapis.com --project=onbehalf-sandbox"},
+	},
+	"Secret Manager does not answer": {
+		func(_ *testing.T, p *patient) {
+			p.policy, p.settings = "", []string{"ONBEHALF_POLICY=sm://onbehalf-sandbox/policy/3"}
+			p.order(sandbox.Fault{Row: "A17", Call: "secretmanager.versions.access"})
+		},
+		[]string{"policy"},
+		jobs.FaultGoogle,
+		[]string{"status.cloud.google.com"},
+	},
 	"no topic of results": {
 		func(_ *testing.T, p *patient) { p.topics = p.topics[:1] },
 		[]string{"topic onbehalf-results"},
@@ -808,13 +855,34 @@ func TestOwnSignIn(t *testing.T) {
 	}
 }
 
+// The emulator that the environment names is asked, and the real Pub/Sub is not where
+// a sandbox stands in for Google.
+func TestPubSubOfASandbox(t *testing.T) {
+	p := healthy()
+	server := pstest.NewServer()
+	defer server.Close()
+	if _, err := server.GServer.CreateTopic(t.Context(), &pubsubpb.Topic{Name: "projects/" + project + "/topics/onbehalf-jobs"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PUBSUB_EMULATOR_HOST", server.Addr)
+	p.topics, p.settings = nil, []string{"PUBSUB_EMULATOR_HOST=" + server.Addr}
+	check(t, p.examine(t), []string{"topic onbehalf-results"}, jobs.FaultOperator, []string{"topics create onbehalf-results"})
+
+	p.settings = nil
+	r := p.examine(t)
+	check(t, r, nil, "", nil)
+	if got := ids(r, doctor.NotReached); !slices.Contains(got, "topic") {
+		t.Errorf("not reached: %q", got)
+	}
+}
+
 // Wrong use is told before anybody is asked.
 func TestWrongUse(t *testing.T) {
 	for name, c := range map[string]struct {
 		o    doctor.Options
 		want string
 	}{
-		"no address":     {doctor.Options{User: "ada"}, `--user: "ada" is not accepted`},
+		"no address":     {doctor.Options{User: "ada"}, `--user: is "ada"; a primary e-mail address`},
 		"a name as well": {doctor.Options{User: "Ada <ada@example.com>"}, "--user"},
 		"no such method": {doctor.Options{User: ada, Actions: []string{"gmail.users.mesages.insert"}}, "did you mean gmail.users.messages.insert"},
 	} {

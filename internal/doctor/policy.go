@@ -42,7 +42,7 @@ func (e *exam) wanted(actions []string) ([]want, error) {
 // judge reads the policy, and asks it for each action.
 func (e *exam) judge(ctx context.Context) {
 	if err := e.readPolicy(ctx); err != nil {
-		e.fail("policy", "", operators(err.Error(), "Correct the policy, or ONBEHALF_POLICY, which names it. What a policy may hold: onbehalf schema policy"))
+		e.failReading("policy", e.cfg.Policy, err, "Correct the policy, or ONBEHALF_POLICY, which names it. What a policy may hold: onbehalf schema policy")
 		return
 	}
 	if e.o.Policy != nil && len(e.wants) == 0 {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/auth"
+	"google.golang.org/api/googleapi"
 
 	"github.com/onbehalf-dev/onbehalf/internal/access"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
@@ -115,7 +116,7 @@ func (e *exam) makeSigner(ctx context.Context) {
 			account := cmp.Or(e.cfg.ServiceAccount, "SERVICE_ACCOUNT")
 			fix = "Name a key of " + account + " in ONBEHALF_SIGNER, or sign without one (ONBEHALF_SIGNER=iam). Its keys: gcloud iam service-accounts keys list --iam-account=" + account
 		}
-		e.fail("signer", "", operators(err.Error(), fix))
+		e.failReading("signer", from, err, fix)
 		return
 	}
 	e.account = e.signer.ServiceAccount()
@@ -127,6 +128,42 @@ func (e *exam) makeSigner(ctx context.Context) {
 		says += ", by way of " + strings.Join(e.cfg.Delegates, ", ")
 	}
 	e.pass("signer", "", says)
+}
+
+// failReading says why what a setting names is of no use. Where Secret Manager does
+// not give it, fix is not what helps.
+func (e *exam) failReading(check, from string, err error, fix string) {
+	var answer *googleapi.Error // whose text is Google's, and not shown, as is the other's
+	var refused *auth.Error
+	if errors.As(err, &refused) {
+		e.fail(check, "", e.ownToken(err))
+		return
+	}
+	parts := strings.Split(strings.TrimPrefix(from, "sm://"), "/")
+	if !errors.As(err, &answer) || len(parts) != 3 { // which config has checked
+		e.fail(check, "", operators(err.Error(), fix))
+		return
+	}
+	project, secret, version := parts[0], parts[1], parts[2]
+	switch {
+	case answer.Code == http.StatusForbidden && strings.Contains(answer.Body, "SERVICE_DISABLED"):
+		e.failAPI(cmp.Or(explain.AccountProject(e.who.Email), project), secretManager)
+		e.block(check, "api "+secretManager)
+	case answer.Code == http.StatusForbidden:
+		e.fail(check, "", operators(fmt.Sprintf("%s may not be read as %s, or is not there.", from, e.who),
+			fmt.Sprintf("gcloud secrets add-iam-policy-binding %s --project=%s --member=%s --role=roles/secretmanager.secretAccessor", secret, project, cmp.Or(e.who.Member(), "CALLER"))))
+	case answer.Code == http.StatusNotFound:
+		e.fail(check, "", operators("There is no "+from+".", fmt.Sprintf("Name a version that is enabled, which %s is not: gcloud secrets versions list %s --project=%s", version, secret, project)))
+	default:
+		e.fail(check, "", e.of(explain.Answer{Stage: "call", Status: answer.Code}, e.names()))
+	}
+}
+
+// failAPI says that an API is off.
+func (e *exam) failAPI(project, service string) {
+	n := e.names()
+	n.Project, n.Service = project, service
+	e.fail("api", service, e.of(explain.Answer{Stage: "call", Status: http.StatusForbidden, Code: "SERVICE_DISABLED"}, n))
 }
 
 // keySet are an account's public keys (RFC 7517).
@@ -311,9 +348,7 @@ func (e *exam) askAPIs(ctx context.Context, project string, services []string) {
 			case is:
 				e.pass("api", s, "is on in "+project)
 			default:
-				n := e.names()
-				n.Project, n.Service = project, s
-				e.fail("api", s, e.of(explain.Answer{Stage: "call", Status: http.StatusForbidden, Code: "SERVICE_DISABLED"}, n))
+				e.failAPI(project, s)
 			}
 		}
 	}

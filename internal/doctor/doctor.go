@@ -84,7 +84,7 @@ type Options struct {
 	PubSub []option.ClientOption
 	// Tell, unless nil, is told what is waited for.
 	Tell func(string)
-	// Patience is how long a right that was just granted is waited for.
+	// Patience is how long a right that was just granted is waited for; 0 is not at all.
 	Patience time.Duration
 }
 

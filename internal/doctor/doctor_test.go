@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -61,6 +62,7 @@ type patient struct {
 	broken func(*testing.T, *sandbox.Server, *patient)
 	// settings are beside those of the sandbox.
 	settings []string
+	project  string
 	policy   string // "": none
 	user     string
 	actions  []string
@@ -73,7 +75,7 @@ type patient struct {
 
 func healthy() *patient {
 	return &patient{
-		world: sandbox.DefaultWorld(), options: sandbox.Options{KeyBits: 1024},
+		world: sandbox.DefaultWorld(), options: sandbox.Options{KeyBits: 1024}, project: project,
 		policy:  "domains: [example.com]\nactions: ['*']\n",
 		user:    ada,
 		actions: []string{insert, labels, events, files},
@@ -101,7 +103,7 @@ func (p *patient) examine(t *testing.T) *doctor.Report {
 	listening := httptest.NewServer(server)
 	t.Cleanup(listening.Close)
 	o := doctor.Options{
-		Environ: append([]string{"GOOGLE_CLOUD_PROJECT=" + project, "ONBEHALF_SANDBOX=" + listening.URL}, p.settings...),
+		Environ: append([]string{"GOOGLE_CLOUD_PROJECT=" + p.project, "ONBEHALF_SANDBOX=" + listening.URL}, p.settings...),
 		User:    p.user, Actions: p.actions, From: "policy.yaml", Run: "onbehalf run jobs.jsonl",
 		Access:   access.Options{Caller: p.world.Runtime, Credentials: func() (*auth.Credentials, error) { return server.Credentials(p.world.Runtime), nil }},
 		PubSub:   p.pubSub(t),
@@ -268,6 +270,12 @@ var cases = map[string]struct {
 		jobs.FaultOperator,
 		[]string{"gcloud services enable admin.googleapis.com --project=onbehalf-sandbox"},
 	},
+	"Pub/Sub's API is off": {
+		func(_ *testing.T, p *patient) { p.world.DisabledAPIs = []string{"pubsub.googleapis.com"} },
+		[]string{"api pubsub.googleapis.com"},
+		jobs.FaultOperator,
+		[]string{"gcloud services enable pubsub.googleapis.com --project=onbehalf-sandbox"},
+	},
 	"no grant on itself": {
 		func(_ *testing.T, p *patient) { p.robot().Signers = nil },
 		[]string{"sign"},
@@ -414,6 +422,15 @@ var cases = map[string]struct {
 		jobs.FaultAdmin,
 		[]string{"admin.directory.user.readonly%2Chttps%3A%2F%2Fwww.googleapis.com%2Fauth%2Fgmail.insert&clientIdToAdd=" + robotID},
 	},
+	"the administrator's scope is missing, and the action's is the same": {
+		func(_ *testing.T, p *patient) {
+			p.settings, p.actions = []string{"ONBEHALF_ADMIN=" + admin}, []string{"directory.users.get"}
+			p.without(reading)
+		},
+		[]string{"administrator " + reading},
+		jobs.FaultAdmin,
+		[]string{"admin.directory.user.readonly&clientIdToAdd=" + robotID},
+	},
 	"no policy": {
 		func(_ *testing.T, p *patient) { p.policy = "" },
 		[]string{"policy"},
@@ -468,7 +485,7 @@ var cases = map[string]struct {
 		func(_ *testing.T, p *patient) { p.policy += "protectAdmins: true\n" },
 		[]string{"policy"},
 		jobs.FaultOperator,
-		[]string{"ONBEHALF_POLICY"},
+		[]string{"export ONBEHALF_ADMIN=ADMIN@example.com"},
 	},
 	"the policy is broken": {
 		func(t *testing.T, p *patient) {
@@ -629,6 +646,24 @@ var cases = map[string]struct {
 		jobs.FaultAdmin,
 		[]string{"App access control", robotID},
 	},
+	"a scope is missing, or a service is off": {
+		func(_ *testing.T, p *patient) {
+			p.actions = []string{insert}
+			p.order(sandbox.Fault{Row: "T4", User: ada})
+		},
+		[]string{scope("gmail.insert")},
+		jobs.FaultAdmin,
+		[]string{"See first that the service is on for " + ada, "gmail.insert&clientIdToAdd=" + robotID},
+	},
+	"a scope that Google does not know": {
+		func(_ *testing.T, p *patient) {
+			p.actions = []string{insert}
+			p.order(sandbox.Fault{Row: "T14", User: ada})
+		},
+		[]string{scope("gmail.insert")},
+		jobs.FaultOperator,
+		[]string{"oauth2/scopes"},
+	},
 	"the account is of another organisation": {
 		func(_ *testing.T, p *patient) { p.order(sandbox.Fault{Row: "T21", User: ada}) },
 		[]string{scope("calendar.events")},
@@ -786,8 +821,9 @@ func TestOtherWaysThatWork(t *testing.T) {
 			p.settings = []string{"ONBEHALF_SERVICE_ACCOUNT=" + robot}
 			p.keyOf(robot, (*sandbox.Server).KeyP12)
 		},
-		"own sign-in": func(t *testing.T, p *patient) { p.signIn(t, project) },
-		"a chain":     func(_ *testing.T, p *patient) { p.chain([]string{robot}, []string{other}) },
+		"own sign-in":                  func(t *testing.T, p *patient) { p.signIn(t, project) },
+		"workload identity federation": func(t *testing.T, p *patient) { p.federate(t) },
+		"a chain":                      func(_ *testing.T, p *patient) { p.chain([]string{robot}, []string{other}) },
 		"what the policy lists": func(_ *testing.T, p *patient) {
 			p.actions, p.policy = nil, "domains: [example.com]\nactions: ['gmail.users.labels.*', '"+insert+"']\n"
 		},
@@ -799,7 +835,8 @@ func TestOtherWaysThatWork(t *testing.T) {
 		"a mailbox that no action needs": func(_ *testing.T, p *patient) {
 			p.ada().NoMailbox, p.settings, p.actions = true, []string{"ONBEHALF_ADMIN=" + admin}, []string{events}
 		},
-		"a clock that is a little off": func(_ *testing.T, p *patient) { p.options.Skew = 20 * time.Minute },
+		"keys that Google does not list": func(_ *testing.T, p *patient) { p.order(sandbox.Fault{Kind: "5xx", Call: "keys.jwk"}) },
+		"a clock that is a little off":   func(_ *testing.T, p *patient) { p.options.Skew = 20 * time.Minute },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := healthy()
@@ -814,6 +851,24 @@ func TestOtherWaysThatWork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// federate makes the identity one from outside Google, without an account.
+func (p *patient) federate(t *testing.T) {
+	t.Helper()
+	const pool = "iam.googleapis.com/projects/424242424242/locations/global/workloadIdentityPools/builds"
+	who := "principal://" + pool + "/subject/ci"
+	p.world.Federated = []sandbox.Federated{{Audience: "//" + pool + "/providers/ci", SubjectToken: "made-up-subject", Principal: who}}
+	p.robot().Signers = []string{who}
+	data, err := json.Marshal(map[string]any{
+		"type": "external_account", "audience": "//" + pool + "/providers/ci", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+		"token_url": "https://sts.googleapis.com/v1/token", "credential_source": map[string]any{"file": writeFile(t, "subject", []byte("made-up-subject"))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.file = writeFile(t, "adc.json", data)
+	p.settings = append(p.settings, "ONBEHALF_SERVICE_ACCOUNT="+robot)
 }
 
 // signIn makes the identity a person's own sign-in, who may sign for the robot.
@@ -844,6 +899,8 @@ func TestOwnSignIn(t *testing.T) {
 		"no right to the project": {func(p *patient) { p.world.SignIns[0].QuotaProjects = []string{"elsewhere"} }, project, "sign", "roles/serviceusage.serviceUsageConsumer"},
 		"it has ended":            {func(p *patient) { p.world.SignIns = nil; p.robot().Signers = nil }, project, "identity", "gcloud auth application-default login"},
 		"no account is named":     {func(p *patient) { p.settings = nil }, project, "signer", "ONBEHALF_SERVICE_ACCOUNT"},
+		"no file":                 {func(p *patient) { p.file += ".none" }, project, "identity", "gcloud auth application-default login"},
+		"no project":              {func(p *patient) { p.project = "" }, project, "project", "export GOOGLE_CLOUD_PROJECT="},
 		"no grant":                {func(p *patient) { p.robot().Signers = nil }, project, "sign", "--member=user:" + op},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -852,6 +909,38 @@ func TestOwnSignIn(t *testing.T) {
 			c.breaks(p)
 			check(t, p.examine(t), []string{c.failed}, jobs.FaultOperator, []string{c.fix})
 		})
+	}
+}
+
+// Where an API has no read that would show it, or has none here, nothing is said of
+// the set-up.
+func TestWhatIsNotToBeSeen(t *testing.T) {
+	p := healthy()
+	p.actions = []string{"sheets.spreadsheets.get", "siteVerification.webResource.list", insert}
+	r := p.examine(t)
+	check(t, r, nil, "", nil)
+	says := make(map[string]string)
+	for _, c := range r.Checks {
+		says[c.ID()] = c.Says
+	}
+	for id, words := range map[string]string{
+		"call sheets.googleapis.com":           "no read that needs nothing but the user",
+		"call siteverification.googleapis.com": "siteVerification.webResource.list was not answered",
+		"call gmail.googleapis.com":            "permits no read",
+	} {
+		if !strings.Contains(says[id], words) {
+			t.Errorf("%s: %q, want %q", id, says[id], words)
+		}
+	}
+}
+
+// Whoever ends it gets no report that could be taken for one.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err := doctor.Examine(ctx, doctor.Options{User: ada})
+	if r != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

@@ -45,6 +45,12 @@ func (e *exam) judge(ctx context.Context) {
 		e.failReading("policy", e.cfg.Policy, err, "Correct the policy, or ONBEHALF_POLICY, which names it. What a policy may hold: onbehalf schema policy")
 		return
 	}
+	if e.cfg.Admin == "" {
+		if _, err := e.o.Policy.With(nil); err != nil { // who is an administrator cannot be told
+			e.fail("policy", "", operators(e.o.From+": "+err.Error(), "export ONBEHALF_ADMIN=ADMIN@"+e.job(want{}).Domain()))
+			return
+		}
+	}
 	if e.o.Policy != nil && len(e.wants) == 0 {
 		if e.misuse = e.listed(); e.misuse != nil {
 			return
@@ -62,21 +68,19 @@ func (e *exam) judge(ctx context.Context) {
 }
 
 // readPolicy reads the one that the settings name, unless another was given.
-func (e *exam) readPolicy(ctx context.Context) (err error) {
-	if e.o.Policy == nil && e.cfg.Policy != "" {
-		e.o.From = e.cfg.Policy
-		data, err := e.google.ReadSetting(ctx, e.o.From)
-		if err == nil {
-			e.o.Policy, err = policy.Parse(data)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.o.From, err)
-		}
+func (e *exam) readPolicy(ctx context.Context) error {
+	if e.o.Policy != nil || e.cfg.Policy == "" {
+		return nil
 	}
-	if e.cfg.Admin == "" {
-		_, err = e.o.Policy.With(nil) // who is an administrator cannot be told
+	e.o.From = e.cfg.Policy
+	data, err := e.google.ReadSetting(ctx, e.o.From)
+	if err == nil {
+		e.o.Policy, err = policy.Parse(data)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.o.From, err)
+	}
+	return nil
 }
 
 // listed takes the actions that the policy lists.
@@ -152,6 +156,15 @@ func (e *exam) spare(ctx context.Context, isAdmin bool) {
 		e.fail("policy", "protectAdmins", operators(refusal.Message, refusal.Fix))
 		e.broken["policy"] = "policy protectAdmins"
 	}
+}
+
+// primary is the address that the Directory gives, if it has the form of one.
+func primary(address string) string {
+	address, err := jobs.ParseUser(address)
+	if err != nil {
+		return "another address"
+	}
+	return address
 }
 
 // told is whether the user is an administrator.

@@ -16,7 +16,7 @@ import (
 func (e *exam) sign(ctx context.Context) {
 	err := e.patiently(ctx, func() error { return trySigning(ctx, e.signer) })
 	if err == nil {
-		e.pass("sign", "", "something was signed for "+e.account)
+		e.pass("sign", "", "a trial was signed for "+e.account)
 		return
 	}
 	n := e.names()

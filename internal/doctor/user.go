@@ -62,7 +62,7 @@ func (e *exam) lookAtUser(ctx context.Context) {
 	case !e.exists:
 		e.fail("user", "", e.of(explain.Mint("exchange", http.StatusBadRequest, "invalid_grant", "Invalid email or User ID"), e.names()))
 	case !strings.EqualFold(u.PrimaryEmail, user):
-		e.fail("user", "", explain.Meaning{Fault: author, Message: user + " is an alias of " + u.PrimaryEmail + "; only a primary address can be acted as.", Fix: "Name the primary address: onbehalf doctor --user " + u.PrimaryEmail})
+		e.fail("user", "", explain.Meaning{Fault: author, Message: user + " is an alias of " + primary(u.PrimaryEmail) + "; only a primary address can be acted as.", Fix: "Name the primary address: onbehalf doctor --user " + primary(u.PrimaryEmail)})
 	case u.Suspended:
 		e.fail("user", "", explain.Meaning{Fault: theUser, Message: user + " is suspended.", Fix: "Leave " + user + " out, or have the Workspace administrator reactivate the account: Admin console › Directory › Users."})
 	case u.Archived:
@@ -86,10 +86,6 @@ func mailbox(u directory.User) string {
 
 // scopes mints each scope by itself, so that the one that is missing is named.
 func (e *exam) scopes(ctx context.Context) {
-	if len(e.wants) == 0 {
-		e.skip("scope", "", "no action is named that could be looked at")
-		return
-	}
 	all := e.allScopes()
 	for i, scope := range all {
 		if cause := e.broken["administrator "+scope]; cause != "" { // the same is missing

@@ -174,13 +174,7 @@ func (x *Executor) become(ctx context.Context, job jobs.Job, scopes []string) (d
 // call makes the call; and once more with another token where an API has refused
 // the first, and so has done nothing.
 func (x *Executor) call(ctx context.Context, a *attempt, call *actions.Call) (none actions.Answer, err error) {
-	ctx, cancel, err := uninterrupted(ctx, a.startedAt)
-	if err != nil {
-		return none, err
-	}
-	defer cancel()
-	a.called = true
-	answer, err := call.Do(ctx, a.token.Authorize)
+	answer, err := x.do(ctx, a, call)
 	if !ended(err) {
 		return answer, err
 	}
@@ -189,6 +183,16 @@ func (x *Executor) call(ctx context.Context, a *attempt, call *actions.Call) (no
 	if a.token, err = x.become(ctx, a.job, call.Scopes); err != nil {
 		return none, err
 	}
+	return x.do(ctx, a, call)
+}
+
+// do begins the call if there is the time for it.
+func (x *Executor) do(ctx context.Context, a *attempt, call *actions.Call) (none actions.Answer, err error) {
+	ctx, cancel, err := uninterrupted(ctx, a.startedAt)
+	if err != nil {
+		return none, err
+	}
+	defer cancel()
 	a.called = true
 	return call.Do(ctx, a.token.Authorize)
 }

@@ -16,12 +16,15 @@ type answer struct {
 	explain.Answer
 	words string        // Google's own, fit to be shown; empty where they are not
 	age   time.Duration // since the job was published
+	// guess says that it was others' answer, and perhaps would not be this user's;
+	// unfinished, that it was not asked again for as long as is worth it.
+	guess, unfinished bool
 }
 
 func mintAnswer(e *delegation.Error, self bool) answer {
 	a := explain.Mint(string(e.Stage), e.Status, e.Code, e.Untrusted())
 	a.Self = self
-	return answer{Answer: a}
+	return answer{Answer: a, guess: e.Shared == delegation.Perhaps, unfinished: e.Unfinished}
 }
 
 func callAnswer(e *actions.Error, self bool, age time.Duration) answer {
@@ -46,12 +49,16 @@ var replies = map[explain.Retry]Answer{
 
 // reply is what is answered. What may come true in a moment is final where
 // the minter has waited for it; where the call said so, only once the job is
-// older than that moment.
+// older than that moment. A guess from others' answers ends nobody's job.
 func (a answer) reply(m explain.Meaning) Answer {
-	if m.Retry == explain.Briefly && a.Stage == jobs.StageCall && a.age.Abs() < m.Window {
+	switch reply := replies[m.Retry]; {
+	case a.guess:
+		return Later
+	case reply == Done && a.unfinished, m.Retry == explain.Briefly && a.Stage == jobs.StageCall && a.age.Abs() < m.Window:
 		return Again
+	default:
+		return reply
 	}
-	return replies[m.Retry]
 }
 
 // names are what the message is filled in with.

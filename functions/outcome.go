@@ -150,7 +150,7 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 	m := explain.Of(a.Answer)
 	m = m.For(x.names(ctx, at, m))
 	e := jobs.Error{Stage: a.Stage, Fault: m.Fault, Code: a.Status, Reason: a.Code, Message: m.Message, Fix: m.Fix}
-	o.Stops = m.Lasts() && !m.OneUser
+	o.Stops = m.Lasts() && !m.OneUser && !a.unfinished
 	if reply := a.reply(m); reply != Done {
 		o.put(reply, e)
 		o.NotBefore = m.NotBefore
@@ -168,8 +168,10 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 // blameMint says who must act where there is no token.
 func (x *Executor) blameMint(ctx context.Context, o *Outcome, at *attempt, e *delegation.Error) {
 	x.blame(ctx, o, at, mintAnswer(e, at.job.As == jobs.AsServiceAccount))
-	o.Stops = o.Stops || e.Shared
-	if o.Answer == Later && e.RetryAfter > 0 {
+	switch {
+	case e.Shared == delegation.Perhaps:
+		o.NotBefore, o.Stops = e.Until, e.Repeated
+	case o.Answer != Done && e.RetryAfter > 0:
 		o.NotBefore = time.Now().Add(e.RetryAfter)
 	}
 	o.renewOwn = e.Stage == delegation.Sign && e.Status == http.StatusUnauthorized
@@ -192,11 +194,13 @@ func (x *Executor) blameLookUp(ctx context.Context, o *Outcome, at *attempt, e *
 		o.put(Again, jobs.Error{Reason: "interrupted", Message: e.Error()})
 		return
 	}
-	o.Stops = o.Answer == Done // every user's job needs that administrator
 	problem := o.Result.Error
 	problem.Stage = jobs.StagePolicy
-	if problem.Fault == jobs.FaultJob || problem.Fault == jobs.FaultUser {
-		problem.Fault = jobs.FaultOperator
+	if ofUser := read != nil && problem.Fault == jobs.FaultJob; !ofUser { // but of the administrator, whom every job needs
+		o.Stops = o.Answer == Done
+		if problem.Fault == jobs.FaultJob || problem.Fault == jobs.FaultUser {
+			problem.Fault = jobs.FaultOperator
+		}
 	}
 	problem.Message = "Whether " + e.User + " is an administrator could not be found out in the Directory as " + x.admin + ", whom ONBEHALF_ADMIN names: " + problem.Message
 }

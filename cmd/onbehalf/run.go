@@ -288,6 +288,8 @@ func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
 		case outcome.Held: // by another line with the same id
 			try--
 			wait, pause = firstWait, firstWait
+		case outcome.Stops:
+			return r.stop(outcome)
 		case try >= maxTries || pause > patience:
 			return r.write(givenUp(outcome, try))
 		}
@@ -322,6 +324,15 @@ func givenUp(o functions.Outcome, tries int) functions.Outcome {
 
 // errStopped ends a run at a fault that every further job would meet.
 var errStopped = errors.New("stopped")
+
+// stop ends the run at a job that has no result.
+func (r *runner) stop(o functions.Outcome) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unfinished++
+	r.stopped = &o.Result
+	return errStopped
+}
 
 func (r *runner) write(o functions.Outcome) error {
 	result := o.Result

@@ -67,10 +67,10 @@ type subject struct {
 	lifetime               time.Duration
 }
 
-// gate is whose grant the token takes.
+// gate is by whose grant the token is had.
 func (s subject) gate() gateKey {
 	_, domain, _ := strings.Cut(s.user, "@")
-	return gateKey{domain, s.scopes}
+	return gateKey{domain: domain, scopes: s.scopes, audience: s.audience, lifetime: s.lifetime}
 }
 
 // entry is what is known for one key: a mint under way, a token, or a refusal.
@@ -202,7 +202,6 @@ func (m *Minter) look(k subject) (*entry, *flight) {
 		return nil, e.flight
 	}
 	e.flight = &flight{done: make(chan struct{}), void: true}
-	m.evict()
 	return e, nil
 }
 
@@ -214,10 +213,12 @@ func (m *Minter) lead(ctx context.Context, e *entry) (Token, error) {
 		defer m.mu.Unlock()
 		kept := m.memory(f)
 		e.expires = time.Now().Add(kept)
+		close(f.done)
 		if kept <= 0 {
 			m.remove(e)
+		} else {
+			m.evict() // not before there is something to keep: a crowd that gets nothing costs nobody a token
 		}
-		close(f.done)
 	}()
 	f.token, f.err = m.guarded(ctx, e.subject)
 	f.void = f.err != nil && ctx.Err() != nil
@@ -230,14 +231,15 @@ func (m *Minter) guarded(ctx context.Context, k subject) (token Token, err error
 	if err != nil {
 		return Token{}, err
 	}
-	came := end{gone: true}
+	came := end{user: k.user, gone: true}
 	defer func() { leave(came) }() // also where the mint panics
 	token, err = m.mint(ctx, k)
+	var refusal *Error
 	switch {
 	case err == nil:
-		came = end{}
-	case errors.As(err, &came.refusal):
-		came = end{refusal: came.refusal, breadth: m.cfg.Judge(came.refusal).Breadth}
+		came.gone = false
+	case errors.As(err, &refusal) && !refusal.Unfinished:
+		came.gone, came.refusal, came.breadth = false, refusal, m.cfg.Judge(refusal).Breadth
 	}
 	return token, err
 }
@@ -250,10 +252,10 @@ func (m *Minter) memory(f *flight) time.Duration {
 		return 0
 	case f.err == nil:
 		return time.Until(f.token.expires) - freshness
-	case errors.As(f.err, &refusal) && !m.cfg.Judge(refusal).Passing:
-		return refusalMemory
+	case !errors.As(f.err, &refusal) || refusal.Unfinished || refusal.Shared != OneUser || m.cfg.Judge(refusal).Passing:
+		return 0 // what is shared, the gate remembers
 	}
-	return 0
+	return refusalMemory
 }
 
 func (m *Minter) entry(k subject) *entry {

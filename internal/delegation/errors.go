@@ -45,9 +45,16 @@ type Error struct {
 	Code string
 	// RetryAfter is how long Google asks to be left alone; 0 where it does not say.
 	RetryAfter time.Duration
-	// Shared says that it is what others of the domain were answered, so many or so
-	// clearly that nobody is asked about any more for a while.
-	Shared bool
+	// Unfinished says that the caller gave up while it was still worth asking again.
+	Unfinished bool
+	// Shared says that nobody was asked, for others of the domain were answered so:
+	// EveryUser is a fault that all have; Perhaps is a guess, and says nothing certain of
+	// this user. OneUser is an answer of the user's own.
+	Shared Breadth
+	// Until is, where it is shared, when somebody is asked again; Repeated says
+	// that a guess was made before, and nobody has got a token since.
+	Until    time.Time
+	Repeated bool
 
 	text string // Google's message: to recognise it by, never to be shown
 	err  error
@@ -67,6 +74,13 @@ func (e *Error) Unwrap() error { return e.err }
 // included: it is for recognising the error by, and never to be logged,
 // published or shown.
 func (e *Error) Untrusted() string { return e.text }
+
+// unfinished is the error of one who gave up asking.
+func (e *Error) unfinished() error {
+	given := *e
+	given.Unfinished = true
+	return &given
+}
 
 // GoString keeps the message out of %#v, too.
 func (e *Error) GoString() string { return e.Error() }

@@ -25,22 +25,29 @@ type gates struct {
 	of map[gateKey]*gate
 }
 
-type gateKey struct{ domain, scopes string }
+// gateKey is what one grant is for. Audiences and lifetimes are apart, for what
+// is refused of one says nothing of another.
+type gateKey struct {
+	domain, scopes, audience string
+	lifetime                 time.Duration
+}
 
 // gate lets one mint go ahead where nothing is known yet, and all of them when
 // that one has come to something.
 type gate struct {
-	free    bool          // the first one has come back, and not with a fault of all
-	worked  bool          // some user got a token
-	doubts  int           // users in a row who did not, perhaps for a reason that all have
-	probe   chan struct{} // closed when the one that goes ahead is back; nil where none is out
-	refusal *Error        // what all get until then
-	until   time.Time
+	free    bool            // the first one has come back, and not with a fault of all
+	worked  bool            // some user has got a token, once
+	doubted map[string]bool // users in a row who did not, perhaps for a reason that all have
+	guesses int             // how often in a row that was taken for one that all have
+	probe   chan struct{}   // closed when the one that goes ahead is back; nil where none is out
+	refusal *Error          // what all get
+	until   time.Time       // then
 }
 
 // end is what a mint came to: a token, or a refusal and whom it concerns; or its
 // caller gave it up.
 type end struct {
+	user    string
 	gone    bool
 	refusal *Error
 	breadth Breadth
@@ -96,20 +103,34 @@ func (g *gates) leave(t *gate, e end) {
 	defer g.mu.Unlock()
 	switch {
 	case e.gone:
-		return
 	case e.refusal == nil:
-		t.free, t.worked, t.doubts, t.until = true, true, 0, time.Time{}
-		return
+		t.free, t.worked, t.doubted, t.guesses, t.until = true, true, nil, 0, time.Time{}
+	case e.breadth == EveryUser:
+		t.trip(e)
+	case time.Now().Before(t.until): // it was under way when the others were stopped
 	case e.breadth == OneUser:
-		t.free, t.doubts = true, 0
-		return
-	case e.breadth == Perhaps:
-		t.doubts++
-		if t.worked || t.doubts < doubts {
-			return
-		}
+		t.free, t.doubted, t.guesses = true, nil, 0
+	case !t.worked:
+		t.doubt(e)
 	}
+}
+
+// doubt counts the users who may have met what all would meet.
+func (t *gate) doubt(e end) {
+	if t.doubted == nil {
+		t.doubted = make(map[string]bool)
+	}
+	t.doubted[e.user] = true
+	if len(t.doubted) >= doubts {
+		t.guesses++
+		t.trip(e)
+	}
+}
+
+// trip has all get the refusal for a while. Then one goes ahead again.
+func (t *gate) trip(e end) {
 	shared := *e.refusal
-	shared.Shared = true
-	*t = gate{probe: t.probe, refusal: &shared, until: time.Now().Add(tripped)}
+	t.until = time.Now().Add(tripped)
+	shared.Shared, shared.Until, shared.Repeated = e.breadth, t.until, t.guesses > 1
+	t.refusal, t.free, t.doubted = &shared, false, nil
 }

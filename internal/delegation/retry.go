@@ -43,39 +43,30 @@ const (
 // patiently makes a call until it succeeds, or asking again is of no use, or
 // would outlast the caller's deadline: then the caller gets the error at once,
 // while there is time to act on it.
-func patiently[T any](ctx context.Context, judge func(*Error) Verdict, call func(context.Context) (T, error)) (T, error) {
+func patiently[T any](ctx context.Context, judge func(*Error) Verdict, call func(context.Context) (T, error)) (none T, err error) {
 	begun := time.Now()
 	var refused *Error // by the try before, which says more than that the time is up
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		v, err := try(ctx, call)
+		answer, err := try(ctx, call)
 		switch {
 		case err == nil:
-			return v, nil
+			return answer, nil
 		case ctx.Err() != nil && refused != nil:
-			return v, refused
+			return none, refused.unfinished()
 		case ctx.Err() != nil:
-			return v, ctx.Err()
+			return none, ctx.Err()
 		case !errors.As(err, &refused):
-			return v, err
+			return none, err
 		}
 		// Half of it at random: callers who failed together must not come back so.
 		wait := max(pause/2+rand.N(pause/2+1), refused.RetryAfter) //nolint:gosec // no secret depends on it
-		if !worthwhile(ctx, judge(refused), time.Since(begun)+wait, wait) {
-			return v, err
-		}
-		if !sleep(ctx, wait) {
-			return v, err
+		switch v, after := judge(refused), time.Since(begun)+wait; {
+		case (!v.Passing || after > patience) && after > v.Window:
+			return none, err
+		case !sleep(ctx, wait):
+			return none, refused.unfinished()
 		}
 	}
-}
-
-// worthwhile tells whether another try after such a wait, so long after the
-// first, can help.
-func worthwhile(ctx context.Context, v Verdict, after, wait time.Duration) bool {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
-		return false
-	}
-	return v.Passing && after <= patience || after <= v.Window
 }
 
 // try makes one call, in bounded time.
@@ -85,8 +76,12 @@ func try[T any](ctx context.Context, call func(context.Context) (T, error)) (T, 
 	return call(ctx)
 }
 
-// sleep waits, and tells whether the context lasted so long.
+// sleep waits, and tells whether the context lasted so long. If it will not, it
+// does not wait.
 func sleep(ctx context.Context, d time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

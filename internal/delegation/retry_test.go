@@ -2,9 +2,11 @@ package delegation_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -139,16 +141,53 @@ func TestRetryAfter(t *testing.T) {
 func TestAFreshGrant(t *testing.T) {
 	for ready, works := range map[time.Duration]bool{4 * time.Second: true, time.Minute: false} {
 		synctest.Test(t, func(t *testing.T) {
+			g := &google{sign: grantedAfter(ready)}
 			begun := time.Now()
-			g := &google{sign: func(*http.Request, []byte) (int, string) {
-				if time.Since(begun) < ready {
-					return http.StatusForbidden, denied
-				}
-				return http.StatusOK, `{"signedJwt": "a.b.c"}`
-			}}
 			_, err := minter(t, g).Token(t.Context(), "ada@example.com", scope)
 			if took := time.Since(begun); (err == nil) != works || took > 10*time.Second || g.signs.Load() > 8 {
 				t.Errorf("ready after %s: %v after %s, %d calls", ready, err, took, g.signs.Load())
+			}
+		})
+	}
+}
+
+// grantedAfter lets nobody sign before that time.
+func grantedAfter(ready time.Duration) func(*http.Request, []byte) (int, string) {
+	begun := time.Now()
+	return func(*http.Request, []byte) (int, string) {
+		if time.Since(begun) < ready {
+			return http.StatusForbidden, denied
+		}
+		return http.StatusOK, `{"signedJwt": "a.b.c"}`
+	}
+}
+
+// Who has no time to wait for a grant is told that it was not waited for, and
+// holds up nobody else.
+func TestWhoCannotWaitForAGrant(t *testing.T) {
+	for name, limit := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"a deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 2*time.Second)
+		},
+		"a hang-up": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(2*time.Second, cancel)
+			return ctx, cancel
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := minter(t, &google{sign: grantedAfter(4 * time.Second)})
+			ctx, cancel := limit(t.Context())
+			defer cancel()
+			_, err := m.Token(ctx, "ada@example.com", scope)
+			var refusal *delegation.Error
+			if !errors.As(err, &refusal) || !refusal.Unfinished {
+				t.Errorf("%s: %+v", name, err)
+			}
+			for _, user := range []string{"ada@example.com", "grace@example.com"} {
+				if _, err := m.Token(t.Context(), user, scope); err != nil {
+					t.Errorf("%s: then %s: %v", name, user, err)
+				}
 			}
 		})
 	}
@@ -227,40 +266,135 @@ func TestAFaultOfEveryUser(t *testing.T) {
 	})
 }
 
+const accessDenied = `{"error": "access_denied", "error_description": "Requested client not authorized."}`
+
 // access_denied may be one user's: the service is off, or they never signed
-// in. Only where nobody of the domain gets a token is it taken for all.
+// in. Where five users in a row get it, and nobody of the domain a token, the others
+// are told that it is a guess, and when somebody is asked again.
 func TestAFaultOfPerhapsOneUser(t *testing.T) {
-	const accessDenied = `{"error": "access_denied", "error_description": "Requested client not authorized."}`
-	t.Run("all", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			g := &google{exchange: func(*http.Request, []byte) (int, string) { return http.StatusForbidden, accessDenied }}
-			m := minter(t, g)
-			if failed := crowd(t, m, "example.com", scope); failed != 1000 || g.exchanges.Load() != 5 {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{exchange: func(*http.Request, []byte) (int, string) { return http.StatusForbidden, accessDenied }}
+		m := minter(t, g)
+		for trip, repeated := range []bool{false, true} {
+			if failed := crowd(t, m, "example.com", scope); failed != 1000 || g.exchanges.Load() != int32(5*(trip+1)) {
 				t.Errorf("%d failed, with %d calls", failed, g.exchanges.Load())
 			}
 			_, err := m.Token(t.Context(), "late@example.com", scope)
 			var refusal *delegation.Error
-			if !errors.As(err, &refusal) || !refusal.Shared || refusal.Code != "access_denied" {
+			if !errors.As(err, &refusal) || refusal.Shared != delegation.Perhaps || refusal.Repeated != repeated || refusal.Code != "access_denied" {
 				t.Errorf("%+v", err)
 			}
-		})
-	})
-	t.Run("some", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			g := &google{}
-			var asked atomic.Int32
-			g.exchange = func(*http.Request, []byte) (int, string) {
-				if asked.Add(1)%4 != 0 { // three of four users
-					return http.StatusForbidden, accessDenied
-				}
-				return http.StatusOK, `{"access_token": "s", "expires_in": 3599}`
-			}
-			if failed := crowd(t, minter(t, g), "example.com", scope); failed != 750 || g.exchanges.Load() != 1000 {
-				t.Errorf("%d failed, with %d calls", failed, g.exchanges.Load())
-			}
-		})
+			time.Sleep(time.Until(refusal.Until))
+		}
+		g.exchange = nil
+		if failed := crowd(t, m, "example.com", scope); failed != 0 {
+			t.Errorf("%d failed when it was mended", failed)
+		}
 	})
 }
+
+// Some users' faults stop nobody of a domain that works, or once has.
+func TestAFaultOfSomeUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{}
+		var asked atomic.Int32
+		g.exchange = func(*http.Request, []byte) (int, string) {
+			if asked.Add(1)%4 != 0 { // three of four users
+				return http.StatusForbidden, accessDenied
+			}
+			return http.StatusOK, `{"access_token": "s", "expires_in": 3599}`
+		}
+		m := minter(t, g)
+		if failed := crowd(t, m, "example.com", scope); failed != 750 || g.exchanges.Load() != 1000 {
+			t.Errorf("%d failed, with %d calls", failed, g.exchanges.Load())
+		}
+		// A fault of all in between does not make the domain a stranger.
+		g.exchange = func(*http.Request, []byte) (int, string) {
+			return http.StatusUnauthorized, `{"error": "unauthorized_client"}`
+		}
+		_, _ = m.Token(t.Context(), "new0@example.com", scope)
+		time.Sleep(time.Minute)
+		g.exchange = func(*http.Request, []byte) (int, string) { return http.StatusForbidden, accessDenied }
+		before := g.exchanges.Load()
+		if failed := crowd(t, m, "example.com", scope, scope); failed == 0 || g.exchanges.Load()-before < 100 {
+			t.Errorf("%d failed, with %d calls", failed, g.exchanges.Load()-before)
+		}
+	})
+}
+
+// One user who asks again and again is one user.
+func TestOneUserIsNoCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{exchange: func(*http.Request, []byte) (int, string) { return http.StatusForbidden, accessDenied }}
+		m := minter(t, g)
+		for range 10 {
+			_, _ = m.Token(t.Context(), "ada@example.com", scope)
+			time.Sleep(31 * time.Second)
+		}
+		g.exchange = nil
+		if _, err := m.Token(t.Context(), "grace@example.com", scope); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What is shared lasts as long as it is shared, and takes no room.
+func TestASharedRefusalLastsNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{}
+		m := minter(t, g, func(c *config) { c.MaxEntries = 10 })
+		kept, err := m.Token(t.Context(), "ada@other.example", scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.exchange = func(*http.Request, []byte) (int, string) {
+			return http.StatusUnauthorized, `{"error": "unauthorized_client"}`
+		}
+		crowd(t, m, "example.com", scope)
+		time.Sleep(29 * time.Second)
+		crowd(t, m, "example.com", scope)
+		g.exchange = nil
+		time.Sleep(2 * time.Second)
+		if _, err := m.Token(t.Context(), "user7@example.com", scope); err != nil {
+			t.Error(err)
+		}
+		if again, err := m.Token(t.Context(), "ada@other.example", scope); err != nil || bearer(again) != bearer(kept) {
+			t.Errorf("another's token was thrown out: %v", err)
+		}
+	})
+}
+
+// What is refused for one audience, or one lifetime, is not for another.
+func TestAudiencesAndLifetimesAreApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{exchange: func(*http.Request, []byte) (int, string) {
+			return http.StatusBadRequest, `{"error": "unauthorized_client"}`
+		}}
+		g.generate = func(_ *http.Request, body []byte) (int, string) {
+			if strings.Contains(string(body), "43200s") {
+				return http.StatusBadRequest, `{"error": {"code": 400, "status": "INVALID_ARGUMENT"}}`
+			}
+			return http.StatusOK, fmt.Sprintf(`{"accessToken": "own", "expireTime": %q}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		}
+		m := minter(t, g)
+		_, _ = m.IDToken(t.Context(), "bad")
+		g.exchange = func(*http.Request, []byte) (int, string) {
+			return http.StatusOK, `{"id_token": "` + idToken + `"}`
+		}
+		if _, err := m.ClientID(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := m.ServiceAccountToken(t.Context(), 12*time.Hour, scope); err == nil {
+			t.Error("twelve hours were granted")
+		}
+		if _, err := m.ServiceAccountToken(t.Context(), 0, scope); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// idToken says that it is of 123.
+var idToken = "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub": "123", "exp": 4102444800}`)) + ".x"
 
 // One who goes ahead and gives up lets the next one go ahead.
 func TestTheFirstOneGivesUp(t *testing.T) {

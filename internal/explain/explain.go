@@ -88,7 +88,7 @@ func Of(a Answer) Meaning {
 	m := known(a)
 	if a.Self && a.Object == "" && (m.Fault == jobs.FaultUser || m.Fault == jobs.FaultAdmin) {
 		// A service account is the operator's, and no user of a domain.
-		m.Fault, m.OneUser = jobs.FaultOperator, false
+		m.Fault, m.OneUser = jobs.FaultOperator, true // another method, or another object, may be allowed
 		m.Message, m.Fix = "Google refused the call for the service account {account} itself.", "Grant {account} a role that allows it; where the method is one on a user's own data, act as that user."
 	}
 	m.Stage = a.Stage

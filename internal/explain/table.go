@@ -208,7 +208,7 @@ var exchangeRows = []Row{
 		Message: "{user} cannot be acted as.", Fix: realUser,
 	},
 	{
-		ID: "T16", Codes: "invalid_request", Fault: jobs.FaultOperator,
+		ID: "T16", Codes: "invalid_request", Fault: jobs.FaultOperator, OneUser: true,
 		Google:  "Bad Request",
 		Message: "Google could not read the assertion.", Fix: program,
 	},
@@ -236,7 +236,7 @@ var exchangeRows = []Row{
 		Fix:     "Restore it within 30 days, by the numeric client id that it had, as the Admin console lists it; a new account of that name has another id, and the Workspace administrator has to authorize that: gcloud iam service-accounts undelete {clientID}",
 	},
 	{
-		ID: "T24", Codes: "invalid_client", Fault: jobs.FaultOperator,
+		ID: "T24", Codes: "invalid_client", Fault: jobs.FaultOperator, OneUser: true,
 		Google:  "The OAuth client was not found.",
 		Message: "Google does not accept {account} as a client.", Fix: checkAccount,
 	},
@@ -509,13 +509,13 @@ var objectRows = []Row{
 		Message: "There is no such object as {object} names.", Fix: "Upload it.",
 	},
 	{
-		ID: "O3", Status: http.StatusForbidden, Object: "output", Fault: jobs.FaultOperator,
+		ID: "O3", Status: http.StatusForbidden, Object: "output", Fault: jobs.FaultOperator, OneUser: true,
 		Google:  "does not have storage.objects.create access",
 		Message: "Cloud Storage does not let {caller} write the object that output names.",
 		Fix:     "Let {grantee} write to the bucket BUCKET of that object: gcloud storage buckets add-iam-policy-binding gs://BUCKET --member={member} --role=roles/storage.objectUser",
 	},
 	{
-		ID: "O4", Status: http.StatusForbidden, Fault: jobs.FaultOperator,
+		ID: "O4", Status: http.StatusForbidden, Fault: jobs.FaultOperator, OneUser: true,
 		Google:  "does not have storage.objects.get access",
 		Message: "Cloud Storage does not let {caller} read the object that {object} names.",
 		Fix:     "Let {grantee} read from the bucket BUCKET of that object: gcloud storage buckets add-iam-policy-binding gs://BUCKET --member={member} --role=roles/storage.objectViewer",
@@ -549,5 +549,5 @@ var unknownRows = []struct {
 	{http.StatusInternalServerError, math.MaxInt, Meaning{Fault: jobs.FaultGoogle, Retry: Soon, Message: "Google had a fault, in words that are not known here.", Fix: wait}},
 	{http.StatusForbidden, http.StatusForbidden, Meaning{Stage: jobs.StageCall, Fault: jobs.FaultUser, Message: "Google refused the call for {user}, for a reason that is not known here.", Fix: "See whether {user} is suspended, and whether the service is on for this account."}},
 	{math.MinInt, math.MaxInt, Meaning{Stage: jobs.StageCall, Fault: jobs.FaultJob, Message: "Google refused the call, for a reason that is not known here.", Fix: method}},
-	{math.MinInt, math.MaxInt, Meaning{Fault: jobs.FaultOperator, Message: "Google gave no token for {user}, for a reason that is not known here.", Fix: "Look the code and reason up in Google's reference; then see that the account is right: gcloud iam service-accounts describe {account}"}},
+	{math.MinInt, math.MaxInt, Meaning{Fault: jobs.FaultOperator, OneUser: true, Message: "Google gave no token for {user}, for a reason that is not known here.", Fix: "Look the code and reason up in Google's reference; then see that the account is right: gcloud iam service-accounts describe {account}"}},
 }

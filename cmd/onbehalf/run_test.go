@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -61,4 +62,33 @@ func TestRunWaitsUntilGooglesTime(t *testing.T) {
 			})
 		})
 	}
+}
+
+// stuck puts each job off at a fault that every job would meet.
+type stuck struct{ calls int }
+
+func (s *stuck) Execute(_ context.Context, _ pubsubio.Message) functions.Outcome {
+	s.calls++
+	o := functions.Outcome{Answer: functions.Later, Stops: true, NotBefore: time.Now().Add(30 * time.Second), Result: jobs.Result{Job: "j"}}
+	o.Result.Error = &jobs.Error{Stage: jobs.StageExchange, Fault: jobs.FaultAdmin, Message: "Nobody is authorized.", Fix: "Authorize."}
+	return o
+}
+
+// A run stops where it would only go on waiting for a person: the job has no
+// result, and can be run again.
+func TestRunStopsWithoutAResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, begun := &stuck{}, time.Now()
+		var out bytes.Buffer
+		r := &runner{x: x, out: &out, progress: newProgress(io.Discard, 0)}
+		defer r.progress.end()
+		err := r.exit(t.Context(), r.do(t.Context(), pubsubio.Message{ID: "1"}))
+		var exit *exitError
+		if !errors.As(err, &exit) || exit.status != exitStopped || !strings.Contains(err.Error(), "Nobody is authorized.\nAuthorize.") {
+			t.Errorf("%v", err)
+		}
+		if out.Len() != 0 || x.calls != 1 || time.Since(begun) != 0 || !strings.Contains(r.summary(), "1 were begun and have no result") {
+			t.Errorf("%q after %d tries and %s; %s", out.String(), x.calls, time.Since(begun), r.summary())
+		}
+	})
 }

@@ -25,9 +25,7 @@ type Access struct {
 	Own *Identity
 	// HTTP adds no credentials; OwnHTTP adds the runtime's own.
 	HTTP, OwnHTTP *http.Client
-	// Signer is which signer signs, as ONBEHALF_SIGNER names it; it holds no key.
-	Signer string
-	Minter *delegation.Minter
+	Minter        *delegation.Minter
 }
 
 // Options are what is given beside the settings. The zero value is what a
@@ -62,7 +60,7 @@ func Open(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
 // Connect finds the identity, and no more: the first step of [Open].
 func Connect(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
 	client := &http.Client{Transport: newTransport(cfg.Sandbox), CheckRedirect: noRedirect}
-	a := &Access{HTTP: client, Signer: cfg.Signer}
+	a := &Access{HTTP: client}
 	if o.Credentials == nil {
 		o.Caller = ""
 		o.Credentials = findDefault(client)
@@ -98,7 +96,7 @@ func (a *Access) FindProject(ctx context.Context, cfg config.Config) (string, er
 func (a *Access) NewSigner(ctx context.Context, cfg config.Config) (delegation.Signer, error) {
 	from, isKey := cfg.Key()
 	if !isKey {
-		account, err := a.FindServiceAccount(ctx, cfg)
+		account, err := a.findServiceAccount(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -116,9 +114,9 @@ func (a *Access) NewSigner(ctx context.Context, cfg config.Config) (delegation.S
 	return key, nil
 }
 
-// FindServiceAccount gives the delegated service account's e-mail address where
+// findServiceAccount gives the delegated service account's e-mail address where
 // it signs without a key: the settings', or the runtime's own.
-func (a *Access) FindServiceAccount(ctx context.Context, cfg config.Config) (string, error) {
+func (a *Access) findServiceAccount(ctx context.Context, cfg config.Config) (string, error) {
 	if cfg.ServiceAccount != "" {
 		return cfg.ServiceAccount, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sethvargo/go-envconfig"
@@ -45,6 +46,9 @@ type Config struct {
 	Timeout string `env:"CLOUD_RUN_TIMEOUT_SECONDS"`
 	// StorageEmulator is HOST:PORT or the URL of an emulator of Cloud Storage.
 	StorageEmulator string `env:"STORAGE_EMULATOR_HOST"`
+	// CredentialsFile is a path that Google's library reads by itself; it is checked
+	// here because the library quotes what it cannot read.
+	CredentialsFile string `env:"GOOGLE_APPLICATION_CREDENTIALS"`
 	// Sandbox is the base URL, on this machine, that every call to Google over
 	// HTTP goes to instead; empty is Google.
 	Sandbox string `env:"ONBEHALF_SANDBOX"`
@@ -67,10 +71,16 @@ var (
 	secretPattern  = regexp.MustCompile(`^sm://[a-z0-9.:-]+/[A-Za-z0-9_-]{1,255}/([0-9]+|latest)$`)
 	// keyPattern has no latest: another key must not come in without anybody's deciding so.
 	keyPattern = regexp.MustCompile(`^key:(sm://[a-z0-9.:-]+/[A-Za-z0-9_-]{1,255}/[0-9]+|[^:]*[^:/][^:]*)$`)
+	// encodedPattern is base64, which a path of that length does not look like.
+	encodedPattern = regexp.MustCompile(`^([A-Za-z0-9+=_-]{101,}|[A-Za-z0-9+/=]{201,})$`)
 )
 
+// maxShown is how many characters of ONBEHALF_SIGNER a message may quote.
+const maxShown = 200
+
 // Load reads and checks the environment, given as os.Environ gives it. An
-// error names each wrong variable, its value, and what is accepted.
+// error names each wrong variable, its value unless that may be a key, and what is
+// accepted.
 func Load(environ []string) (Config, error) {
 	var c Config
 	values := make(map[string]string, len(environ))
@@ -101,7 +111,7 @@ func (c *Config) check() []error {
 		{"GOOGLE_CLOUD_PROJECT", c.Project, projectPattern.MatchString(c.Project), "a project id such as my-project-1 is"},
 		{"ONBEHALF_SERVICE_ACCOUNT", c.ServiceAccount, accountPattern.MatchString(c.ServiceAccount), "a service account's e-mail address such as onbehalf@my-project-1.iam.gserviceaccount.com is"},
 		{"ONBEHALF_DELEGATES", strings.Join(c.Delegates, ","), !slices.ContainsFunc(c.Delegates, notAnAccount), "e-mail addresses of service accounts are, separated by commas, first to last"},
-		{"ONBEHALF_SIGNER", c.Signer, c.Signer == "iam" || keyPattern.MatchString(c.Signer), "iam is (no key), or a key in JSON or P12 for those who must: key:PATH or key:sm://PROJECT/SECRET/VERSION, with the number of a version"},
+		{"ONBEHALF_SIGNER", c.Signer, c.Signer == "iam" || keyPattern.MatchString(c.Signer) && mayBePath(c.Signer), "iam is (no key), or a key in JSON or P12 for those who must: key:PATH or key:sm://PROJECT/SECRET/VERSION, with the number of a version"},
 		{"ONBEHALF_DELEGATES", strings.Join(c.Delegates, ","), c.Signer == "iam", "nothing is beside a key in ONBEHALF_SIGNER: a chain of service accounts is for signing without one"},
 		{"ONBEHALF_LEDGER", c.Ledger, c.Ledger == "memory", "memory is, the only ledger of this version"},
 		{"ONBEHALF_POLICY", c.Policy, pathOrSecret(c.Policy), "a path is, or sm://PROJECT/SECRET/VERSION"},
@@ -114,13 +124,14 @@ func (c *Config) check() []error {
 		{"ONBEHALF_MAX_INSTANCES", c.MaxInstances, numberPattern.MatchString(c.MaxInstances), "a number of instances is, such as 10"},
 		{"CLOUD_RUN_TIMEOUT_SECONDS", c.Timeout, numberPattern.MatchString(c.Timeout), "a number of seconds is, such as 60"},
 		{"ONBEHALF_ADMIN", c.Admin, adminPattern.MatchString(c.Admin) && notAnAccount(c.Admin), "the primary e-mail address of a Workspace administrator such as admin@example.com is"},
+		{"GOOGLE_APPLICATION_CREDENTIALS", c.CredentialsFile, mayBePath(c.CredentialsFile), "the path of a credentials file is, not what stands in the file"},
 		{"ONBEHALF_SANDBOX", c.Sandbox, onThisMachine, "an http URL of a loopback address is, such as http://127.0.0.1:8085"},
 	}
 	c.Sandbox = sandbox
 	var problems []error
 	for _, r := range rules {
 		if r.value != "" && !r.accepted {
-			problems = append(problems, fmt.Errorf("%s: %q is not accepted; %s", r.name, r.value, r.hint))
+			problems = append(problems, fmt.Errorf("%s: %s is not accepted; %s", r.name, shown(r.name, r.value), r.hint))
 		}
 	}
 	return problems
@@ -129,7 +140,25 @@ func (c *Config) check() []error {
 // Key is where the key that signs is; false where none does.
 func (c *Config) Key() (from string, ok bool) { return strings.CutPrefix(c.Signer, "key:") }
 
-func pathOrSecret(s string) bool { return !strings.HasPrefix(s, "sm:") || secretPattern.MatchString(s) }
+// shown is a value as a message, which goes into the log, may show it: quoted, unless
+// it may be a key that was set in place of where the key is.
+func shown(name, value string) string {
+	if !mayBePath(value) || name == "ONBEHALF_SIGNER" && (len(value) > maxShown || !strings.HasPrefix(value, "key:")) {
+		return "its value, not shown because it may be a secret,"
+	}
+	return strconv.Quote(value)
+}
+
+// mayBePath tells whether a value may be a path, with key: before it or not: what
+// should stand in the file must not be opened as one, nor be quoted.
+func mayBePath(value string) bool {
+	value = strings.TrimPrefix(value, "key:")
+	return !strings.ContainsAny(value, "\r\n{") && !strings.Contains(value, "-----") && !encodedPattern.MatchString(value)
+}
+
+func pathOrSecret(s string) bool {
+	return mayBePath(s) && (!strings.HasPrefix(s, "sm:") || secretPattern.MatchString(s))
+}
 
 func topicID(s string) bool { return topicPattern.MatchString(s) && !strings.HasPrefix(s, "goog") }
 

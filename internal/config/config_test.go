@@ -56,9 +56,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"GOOGLE_CLOUD_PROJECT=My_Project", `GOOGLE_CLOUD_PROJECT: "My_Project" is not accepted; a project id`},
 		{"ONBEHALF_SERVICE_ACCOUNT=ada@example.com", `ONBEHALF_SERVICE_ACCOUNT: "ada@example.com" is not accepted; a service account's`},
 		{"ONBEHALF_DELEGATES=x", `ONBEHALF_DELEGATES: "x" is not accepted`},
-		{"ONBEHALF_SIGNER=key.json", `ONBEHALF_SIGNER: "key.json" is not accepted; iam is`},
+		{"ONBEHALF_SIGNER=key.json", `ONBEHALF_SIGNER: its value, not shown because it may be a secret, is not accepted; iam is`},
 		{"ONBEHALF_SIGNER=key:", "ONBEHALF_SIGNER"},
-		{"ONBEHALF_SIGNER=key:sm:/p/s/1", "ONBEHALF_SIGNER"},
+		{"ONBEHALF_SIGNER=key:sm:/p/s/1", `ONBEHALF_SIGNER: "key:sm:/p/s/1" is not accepted; iam is`},
 		{"ONBEHALF_SIGNER=key:sm://p/s", "ONBEHALF_SIGNER"},
 		{"ONBEHALF_SIGNER=key:sm://p/s/latest", "with the number of a version"},
 		{"ONBEHALF_SIGNER=key:k.json ONBEHALF_DELEGATES=a@p.iam.gserviceaccount.com", `ONBEHALF_DELEGATES: "a@p.iam.gserviceaccount.com" is not accepted; nothing is beside a key`},
@@ -102,5 +102,58 @@ func TestLoadNamesEveryProblem(t *testing.T) {
 func TestSandboxOnIPv6(t *testing.T) {
 	if c, err := config.Load([]string{"ONBEHALF_SANDBOX=http://[::1]:8085/base"}); err != nil || c.Sandbox != "http://[::1]:8085/base" {
 		t.Errorf("%q, %v", c.Sandbox, err)
+	}
+}
+
+// A key in place of where it is, is the mistake that secrets in the environment
+// invite, and the message goes into the log.
+func TestLoadShowsNoSecret(t *testing.T) {
+	const secret = "MADEUPkey"
+	accepted := map[string]string{
+		"ONBEHALF_SIGNER":                "key:PATH or key:sm://PROJECT/SECRET/VERSION",
+		"ONBEHALF_POLICY":                "a path is, or sm://",
+		"GOOGLE_APPLICATION_CREDENTIALS": "the path of a credentials file is, not what stands in the file",
+		"ONBEHALF_SERVICE_ACCOUNT":       "a service account's e-mail address",
+	}
+	for kind, value := range map[string]string{
+		"JSON":              `{"type": "service_account", "private_key": "` + secret + `"}`,
+		"PEM":               "-----BEGIN KEY-----\n" + secret + "\n-----END KEY-----",
+		"PEM in one line":   `-----BEGIN KEY-----\n` + secret + `\n-----END KEY-----`,
+		"base64":            strings.Repeat(secret, 30),
+		"base64, with some": strings.Repeat(secret+"/", 30) + "==",
+		"base64 for URLs":   strings.Repeat(secret+"_", 12),
+	} {
+		for _, entry := range []string{
+			"ONBEHALF_SIGNER=" + value, "ONBEHALF_SIGNER=key:" + value, "ONBEHALF_POLICY=" + value,
+			"GOOGLE_APPLICATION_CREDENTIALS=" + value, "ONBEHALF_SERVICE_ACCOUNT=" + value,
+		} {
+			name, _, _ := strings.Cut(entry, "=")
+			_, err := config.Load([]string{entry})
+			if err == nil || !strings.Contains(err.Error(), name+": ") || !strings.Contains(err.Error(), accepted[name]) {
+				t.Errorf("%s in %.20s: %v; want that %s", kind, entry, err, accepted[name])
+			} else if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s in %s is shown", kind, name)
+			}
+		}
+	}
+	for _, entry := range []string{
+		"ONBEHALF_SIGNER=" + secret, // no form of a key's place
+		"ONBEHALF_SIGNER=key::" + strings.Repeat("/"+secret+".d", 20),
+	} {
+		if _, err := config.Load([]string{entry}); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%.20s: %v", entry, err)
+		}
+	}
+}
+
+// Paths that do not look like much are paths all the same.
+func TestLoadTakesPaths(t *testing.T) {
+	long := "/var/lib/kubelet/pods/0123456789/volumes/kubernetes.io~secret/" + strings.Repeat("a-long-name/", 20) + "key"
+	for _, path := range []string{"k", "key.json", "../k", "/etc/onbehalf/key.p12", `keys\signer`, "a key", strings.Repeat("k", 100), long} {
+		for _, entry := range []string{"ONBEHALF_SIGNER=key:" + path, "ONBEHALF_POLICY=" + path, "GOOGLE_APPLICATION_CREDENTIALS=" + path} {
+			if _, err := config.Load([]string{entry}); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

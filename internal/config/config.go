@@ -49,6 +49,8 @@ type Config struct {
 	// CredentialsFile is a path that Google's library reads by itself; it is checked
 	// here because the library quotes what it cannot read.
 	CredentialsFile string `env:"GOOGLE_APPLICATION_CREDENTIALS"`
+	// Debug is Go's own, of which some values log what is secret.
+	Debug string `env:"GODEBUG"`
 	// Sandbox is the base URL, on this machine, that every call to Google over
 	// HTTP goes to instead; empty is Google.
 	Sandbox string `env:"ONBEHALF_SANDBOX"`
@@ -125,6 +127,7 @@ func (c *Config) check() []error {
 		{"CLOUD_RUN_TIMEOUT_SECONDS", c.Timeout, numberPattern.MatchString(c.Timeout), "a number of seconds is, such as 60"},
 		{"ONBEHALF_ADMIN", c.Admin, adminPattern.MatchString(c.Admin) && notAnAccount(c.Admin), "the primary e-mail address of a Workspace administrator such as admin@example.com is"},
 		{"GOOGLE_APPLICATION_CREDENTIALS", c.CredentialsFile, mayBePath(c.CredentialsFile), "the path of a credentials file is, not what stands in the file"},
+		{"GODEBUG", c.Debug, !logsTokens(c.Debug), "anything is but http2debug=1 and http2debug=2, with which Go logs the header of every request, and so every token"},
 		{"ONBEHALF_SANDBOX", c.Sandbox, onThisMachine, "an http URL of a loopback address is, such as http://127.0.0.1:8085"},
 	}
 	c.Sandbox = sandbox
@@ -154,6 +157,12 @@ func shown(name, value string) string {
 func mayBePath(value string) bool {
 	value = strings.TrimPrefix(value, "key:")
 	return !strings.ContainsAny(value, "\r\n{") && !strings.Contains(value, "-----") && !encodedPattern.MatchString(value)
+}
+
+// logsTokens tells whether a GODEBUG switches on net/http's log of HTTP/2, which looks
+// for these words anywhere in it.
+func logsTokens(debug string) bool {
+	return strings.Contains(debug, "http2debug=1") || strings.Contains(debug, "http2debug=2")
 }
 
 func pathOrSecret(s string) bool {

@@ -34,6 +34,7 @@ func TestLoad(t *testing.T) {
 		"ONBEHALF_JOBS_TOPIC=jobs",
 		"ONBEHALF_GMAIL_UNITS_PER_USER=15000",
 		"ONBEHALF_SANDBOX=http://localhost:8085/",
+		"GODEBUG=http2client=0,http2debug=0",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +43,7 @@ func TestLoad(t *testing.T) {
 		Project: "my-project-1", ServiceAccount: "onbehalf@my-project-1.iam.gserviceaccount.com",
 		Delegates: []string{"a@my-project-1.iam.gserviceaccount.com", "b@my-project-1.iam.gserviceaccount.com"},
 		Signer:    "iam", Policy: "sm://my-project-1/onbehalf-policy/3", Ledger: "memory", ResultsTopic: "results",
+		Debug:   "http2client=0,http2debug=0",
 		Sandbox: "http://127.0.0.1:8085", JobsTopic: "jobs", BatchesTopic: "onbehalf-batches", Admin: "Admin@example.com", GmailUnitsPerUser: "15000", GmailUnitsPerProject: "1200000",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -73,6 +75,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"ONBEHALF_ADMIN=admin", `ONBEHALF_ADMIN: "admin" is not accepted; the primary e-mail address of a Workspace administrator`},
 		{"ONBEHALF_ADMIN=Addie <admin@example.com>", "ONBEHALF_ADMIN"},
 		{"ONBEHALF_ADMIN=onbehalf@my-project-1.iam.gserviceaccount.com", "ONBEHALF_ADMIN"},
+		{"GODEBUG=http2debug=1", `GODEBUG: "http2debug=1" is not accepted; anything is but http2debug=1`},
+		{"GODEBUG=gctrace=1,http2debug=2", "GODEBUG"},
 		{"ONBEHALF_SANDBOX=https://127.0.0.1:1", `ONBEHALF_SANDBOX: "https://127.0.0.1:1" is not accepted; an http URL of a loopback address is`},
 		{"ONBEHALF_SANDBOX=http://example.com", "ONBEHALF_SANDBOX"},
 		{"ONBEHALF_SANDBOX=http://10.0.0.1", "ONBEHALF_SANDBOX"},

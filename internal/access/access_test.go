@@ -118,7 +118,7 @@ func TestEveryKindOfCredentials(t *testing.T) {
 		"metadata":         {nil, "serviceAccount:" + robot, "the metadata server", false},
 		"sign-in":          {signIn(), "user:" + operator, "credentials", false},
 		"key file":         {workerKey, "serviceAccount:" + worker, "credentials", true},
-		"federation":       {g.federated(t, ""), "principalSet:" + pool + "/*", "credentials", false},
+		"federation":       {g.federated(t, ""), "principal:" + pool + "/subject/SUBJECT", "credentials", false},
 		"federation, then": {g.federated(t, worker), "serviceAccount:" + worker, "credentials", false},
 		"impersonated": {map[string]any{
 			"type": "impersonated_service_account", "service_account_impersonation_url": generate(worker), "source_credentials": signIn(),

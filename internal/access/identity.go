@@ -25,6 +25,7 @@ import (
 	"golang.org/x/oauth2/google"
 
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
+	"github.com/onbehalf-dev/onbehalf/internal/explain"
 )
 
 const (
@@ -229,6 +230,9 @@ func (w Who) String() string {
 }
 
 // Member is the principal as IAM's policies write it; empty where none can be told.
+// Of an identity without an account only the provider knows the subject, and
+// [explain.Subject] stands for it: to name the whole pool would be a grant to everybody
+// in it.
 func (w Who) Member() string {
 	switch {
 	case w.ServiceAccount:
@@ -237,7 +241,7 @@ func (w Who) Member() string {
 		return "user:" + w.Email
 	case w.Pool != "":
 		pool, _, _ := strings.Cut(w.Pool, "/providers/")
-		return "principalSet:" + pool + "/*"
+		return "principal:" + pool + "/subject/" + explain.Subject
 	}
 	return ""
 }

@@ -853,15 +853,17 @@ func TestOtherWaysThatWork(t *testing.T) {
 	}
 }
 
+// builds is the pool of an identity from outside Google.
+const builds = "iam.googleapis.com/projects/424242424242/locations/global/workloadIdentityPools/builds"
+
 // federate makes the identity one from outside Google, without an account.
 func (p *patient) federate(t *testing.T) {
 	t.Helper()
-	const pool = "iam.googleapis.com/projects/424242424242/locations/global/workloadIdentityPools/builds"
-	who := "principal://" + pool + "/subject/ci"
-	p.world.Federated = []sandbox.Federated{{Audience: "//" + pool + "/providers/ci", SubjectToken: "made-up-subject", Principal: who}}
+	who := "principal://" + builds + "/subject/ci"
+	p.world.Federated = []sandbox.Federated{{Audience: "//" + builds + "/providers/ci", SubjectToken: "made-up-subject", Principal: who}}
 	p.robot().Signers = []string{who}
 	data, err := json.Marshal(map[string]any{
-		"type": "external_account", "audience": "//" + pool + "/providers/ci", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+		"type": "external_account", "audience": "//" + builds + "/providers/ci", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
 		"token_url": "https://sts.googleapis.com/v1/token", "credential_source": map[string]any{"file": writeFile(t, "subject", []byte("made-up-subject"))},
 	})
 	if err != nil {
@@ -908,6 +910,26 @@ func TestOwnSignIn(t *testing.T) {
 			p.signIn(t, c.quota)
 			c.breaks(p)
 			check(t, p.examine(t), []string{c.failed}, jobs.FaultOperator, []string{c.fix})
+		})
+	}
+}
+
+// An identity from outside Google is granted its right alone, and not with its whole pool.
+func TestFederatedIdentity(t *testing.T) {
+	const member = "--member=principal://" + builds + "/subject/SUBJECT --role="
+	for failed, breaks := range map[string]func(*patient){
+		"sign":                   func(p *patient) { p.robot().Signers = nil },
+		"topic onbehalf-results": func(p *patient) { p.publish = []string{} },
+		"policy": func(p *patient) {
+			p.policy, p.settings = "", append(p.settings, "ONBEHALF_POLICY=sm://onbehalf-sandbox/policy/3")
+			p.order(sandbox.Fault{Row: "A15", Call: "secretmanager.versions.access"})
+		},
+	} {
+		t.Run(failed, func(t *testing.T) {
+			p := healthy()
+			p.federate(t)
+			breaks(p)
+			check(t, p.examine(t), []string{failed}, jobs.FaultOperator, []string{member, "SUBJECT is the identity's own"})
 		})
 	}
 }

@@ -124,7 +124,7 @@ func (e *exam) failReading(check, from string, err error, fix string) {
 		e.block(check, "api "+secretManager)
 	case answer.Code == http.StatusForbidden:
 		e.fail(check, "", operators(fmt.Sprintf("%s may not be read as %s, or is not there.", from, e.who),
-			fmt.Sprintf("gcloud secrets add-iam-policy-binding %s --project=%s --member=%s --role=roles/secretmanager.secretAccessor", secret, project, cmp.Or(e.who.Member(), "CALLER"))))
+			fmt.Sprintf("Let {grantee} read it: gcloud secrets add-iam-policy-binding %s --project=%s --member={member} --role=roles/secretmanager.secretAccessor", secret, project)).For(e.names()))
 	case answer.Code == http.StatusNotFound:
 		e.fail(check, "", operators("There is no "+from+".", fmt.Sprintf("Name a version that is enabled, which %s is not: gcloud secrets versions list %s --project=%s", version, secret, project)))
 	default:

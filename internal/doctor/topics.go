@@ -39,10 +39,6 @@ func (e *exam) environ(name string) string {
 func (e *exam) topic(ctx context.Context, id string, publishes bool, opts []option.ClientOption) {
 	project := e.google.Project
 	got, err := pubsubio.LookAt(ctx, project, id, opts...)
-	member := e.who.Member()
-	if member == "" {
-		member = "CALLER"
-	}
 	switch {
 	case err != nil:
 		e.skip("topic", id, "cannot be looked at: "+err.Error())
@@ -52,7 +48,7 @@ func (e *exam) topic(ctx context.Context, id string, publishes bool, opts []opti
 		e.pass("topic", id, "exists, and may be published to")
 	case got == pubsubio.Refused && publishes:
 		e.fail("topic", id, operators("Results may not be published to "+id+" as "+e.who.String()+".",
-			"gcloud pubsub topics add-iam-policy-binding "+id+" --member="+member+" --role=roles/pubsub.publisher --project="+project))
+			"Let {grantee} publish to it: gcloud pubsub topics add-iam-policy-binding "+id+" --member={member} --role=roles/pubsub.publisher --project="+project).For(e.names()))
 	case got == pubsubio.Refused:
 		e.pass("topic", id, "exists; jobs are not published to it by this identity")
 	default:

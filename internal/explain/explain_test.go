@@ -73,6 +73,30 @@ func TestTheTableIsWhole(t *testing.T) {
 	}
 }
 
+// Whoever is to be granted a right, the command names one member, and the remedy says
+// what is to be filled in.
+func TestWhoIsGrantedARight(t *testing.T) {
+	const pool = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/subject/"
+	for caller, want := range map[string][2]string{
+		known().Caller: {"Let " + known().Caller + " sign", "--member=" + known().Caller + " "},
+		pool + "ci":    {"Let " + pool + "ci sign", "--member=" + pool + "ci "},
+		pool + explain.Subject: {
+			"Let " + pool + "SUBJECT (SUBJECT is the identity's own, which the pool's provider maps to google.subject) sign",
+			"--member=" + pool + "SUBJECT ",
+		},
+		"": {"Let the caller (CALLER is serviceAccount:ADDRESS", "--member=CALLER "},
+	} {
+		n := known()
+		n.Caller = caller
+		m := explain.Of(explain.Mint("sign", 403, "IAM_PERMISSION_DENIED", "Permission 'iam.serviceAccounts.signJwt' denied")).For(n)
+		for _, part := range want {
+			if !strings.Contains(m.Fix, part) {
+				t.Errorf("%s: %s; want %s", caller, m.Fix, part)
+			}
+		}
+	}
+}
+
 func joined(faults []jobs.Fault) string {
 	var b strings.Builder
 	for _, f := range faults {

@@ -21,9 +21,13 @@ type Names struct {
 	Project       string
 	ProjectNumber string
 	Service       string // the API's host, such as gmail.googleapis.com
-	// Caller is who asked Google, as an IAM member: serviceAccount:… or user:….
+	// Caller is who asked Google, as an IAM member: serviceAccount:…, user:…, or
+	// principal:…/subject/ and the subject, or [Subject].
 	Caller string
 }
+
+// Subject stands in a Caller for the subject of an identity from outside Google.
+const Subject = "SUBJECT"
 
 const delegationPage = "https://admin.google.com/ac/owl/domainwidedelegation"
 
@@ -97,7 +101,7 @@ func (f found) fill(n Names) *strings.Replacer {
 		"{consumer}", consumer,
 		"{service}", cmp.Or(f.service, n.Service),
 		"{caller}", cmp.Or(n.Caller, "the caller"),
-		"{grantee}", cmp.Or(n.Caller, "the caller (CALLER is serviceAccount:ADDRESS, or user:ADDRESS of one's own sign-in)"),
+		"{grantee}", n.grantee(),
 		"{member}", cmp.Or(n.Caller, "CALLER"),
 		"{object}", cmp.Or(f.object, "the job"),
 		"{until}", until,
@@ -105,6 +109,18 @@ func (f found) fill(n Names) *strings.Replacer {
 }
 
 func (n Names) scopes() string { return cmp.Or(strings.Join(n.Scopes, " "), "SCOPES") }
+
+// grantee is who is to be granted a right, and what the words in capitals are that the
+// command has for it.
+func (n Names) grantee() string {
+	switch {
+	case n.Caller == "":
+		return "the caller (CALLER is serviceAccount:ADDRESS, or user:ADDRESS of one's own sign-in)"
+	case strings.HasSuffix(n.Caller, "/subject/"+Subject):
+		return n.Caller + " (" + Subject + " is the identity's own, which the pool's provider maps to google.subject)"
+	}
+	return n.Caller
+}
 
 // client names the numeric client id, the only name of the account that the
 // Admin console accepts, or how it is read. It stands at the end of a sentence.

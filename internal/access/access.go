@@ -63,9 +63,13 @@ func Connect(ctx context.Context, cfg config.Config, o Options) (*Access, error)
 	a := &Access{HTTP: client}
 	if o.Credentials == nil {
 		o.Caller = ""
-		o.Credentials = findDefault(client)
-		if cfg.Sandbox != "" && os.Getenv(credentialsFile) == "" {
+		switch {
+		case cfg.Sandbox == "":
+			o.Credentials = findDefault(client)
+		case os.Getenv(credentialsFile) == "":
 			o.Credentials = fromMetadata // a developer's own sign-in has no business there
+		default:
+			o.Credentials = confined(findDefault(client))
 		}
 	}
 	own, err := newIdentity(o.Credentials, o.Caller, client)

@@ -1,12 +1,19 @@
 package access_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"math/big"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/auth"
 
@@ -192,6 +199,50 @@ func TestWhatTheSettingsLeaveOut(t *testing.T) {
 				t.Errorf("in project number %q, region %q", number, region)
 			}
 		})
+	}
+}
+
+// With a sandbox nothing goes to Google, of whichever kind the credentials are:
+// the library has a client of its own for certificates.
+func TestACertificateStaysOutOfASandbox(t *testing.T) {
+	g := setup(t)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := g.federated(t, "")
+	f["subject_token_type"] = "urn:ietf:params:oauth:token-type:mtls"
+	f["credential_source"] = map[string]any{"certificate": map[string]any{"certificate_config_location": g.file(t, "certificates", map[string]any{
+		"cert_configs": map[string]any{"workload": map[string]any{
+			"cert_path": g.file(t, "certificate", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})),
+			"key_path":  g.file(t, "key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		}},
+	})}}
+	for name, file := range map[string]any{
+		"federation":   f,
+		"impersonated": map[string]any{"type": "impersonated_service_account", "service_account_impersonation_url": generate(worker), "source_credentials": f},
+	} {
+		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", g.file(t, "credentials", file))
+		env := []string{"ONBEHALF_SERVICE_ACCOUNT=" + robot, "GOOGLE_CLOUD_PROJECT=onbehalf-sandbox"}
+		if _, err := access.Open(t.Context(), g.config(t, env...), access.Options{}); err == nil || !strings.Contains(err.Error(), "GOOGLE_APPLICATION_CREDENTIALS: a certificate proves") {
+			t.Errorf("%s: %v", name, err)
+		}
+		without, err := config.Load(env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := access.Open(t.Context(), without, access.Options{}); err != nil { // which asks nobody
+			t.Errorf("%s without a sandbox: %v", name, err)
+		}
 	}
 }
 

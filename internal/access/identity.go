@@ -169,6 +169,18 @@ func findDefault(client *http.Client) func() (*auth.Credentials, error) {
 	}
 }
 
+// confined refuses what the library asks about with a client of its own, and not with
+// the one that it is given: with a sandbox nothing may leave this machine.
+func confined(find func() (*auth.Credentials, error)) func() (*auth.Credentials, error) {
+	return func() (*auth.Credentials, error) {
+		creds, err := find()
+		if err == nil && read(creds).certified() {
+			return nil, errors.New(credentialsFile + ": a certificate proves the identity (X.509 federation), for which Google's library does not keep to ONBEHALF_SANDBOX; with a sandbox any other kind of credentials is accepted")
+		}
+		return creds, err
+	}
+}
+
 // fromMetadata finds the identity that a metadata server gives, and no other.
 func fromMetadata() (*auth.Credentials, error) {
 	tokens := oauth2adapt.TokenProviderFromTokenSource(google.ComputeTokenSource("", cloudPlatform))
@@ -184,13 +196,25 @@ type file struct {
 	ClientEmail      string `json:"client_email"`
 	Audience         string `json:"audience"`
 	ImpersonationURL string `json:"service_account_impersonation_url"`
+	CredentialSource struct {
+		Certificate *struct{} `json:"certificate"`
+	} `json:"credential_source"`
+	// Source has whose right it is to impersonate.
+	Source *file `json:"source_credentials"`
 }
 
-func (i *Identity) file() file {
+func read(creds *auth.Credentials) file {
 	var f file
-	_ = json.Unmarshal(i.current().JSON(), &f) // the library has read it
+	_ = json.Unmarshal(creds.JSON(), &f) // the library has read it
 	return f
 }
+
+// certified tells whether a certificate proves the identity.
+func (f file) certified() bool {
+	return f.CredentialSource.Certificate != nil || f.Source != nil && f.Source.certified()
+}
+
+func (i *Identity) file() file { return read(i.current()) }
 
 // Source says what the identity is and where it was found, without asking anybody.
 func (i *Identity) Source() string {

@@ -16,6 +16,8 @@ import (
 	"github.com/onbehalf-dev/onbehalf/functions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/policy"
+	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
 
@@ -94,6 +96,58 @@ func TestASandboxNeedsAnEmulator(t *testing.T) {
 	_, err = functions.New(t.Context(), cfg, functions.Options{Credentials: func() (*auth.Credentials, error) { return auth.NewCredentials(&auth.CredentialsOptions{}), nil }})
 	if err == nil || !strings.Contains(err.Error(), "PUBSUB_EMULATOR_HOST: is not set") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Who signs with a key can do without an identity of their own, but for what takes one.
+func TestAKeyNeedsNoIdentity(t *testing.T) {
+	google, err := sandbox.New(sandbox.DefaultWorld(), sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(google)
+	t.Cleanup(server.Close)
+	account := sandbox.DefaultWorld().Runtime
+	data, err := google.KeyFile(account)
+	file := filepath.Join(t.TempDir(), "key")
+	if err != nil || os.WriteFile(file, data, 0o600) != nil {
+		t.Fatal("no key")
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("PUBSUB_EMULATOR_HOST", "")
+	start := func(o functions.Options, env ...string) (*functions.Executor, error) {
+		cfg, err := config.Load(append([]string{"ONBEHALF_SIGNER=key:" + file}, env...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return functions.New(t.Context(), cfg, o)
+	}
+	for name, c := range map[string]struct {
+		env  []string
+		says []string
+	}{
+		"results":    {[]string{"GOOGLE_CLOUD_PROJECT=p-12345"}, []string{"PUBSUB_EMULATOR_HOST", "no application default credentials"}},
+		"no project": {nil, []string{"GOOGLE_CLOUD_PROJECT: is not set"}},
+		"policy":     {[]string{"GOOGLE_CLOUD_PROJECT=p-12345", "ONBEHALF_POLICY=sm://p-12345/policy/1"}, []string{"ONBEHALF_POLICY: sm://", "no application default credentials"}},
+	} {
+		_, err := start(functions.Options{}, c.env...)
+		for _, words := range c.says {
+			if err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("%s: %v; want %s", name, err, words)
+			}
+		}
+	}
+
+	x, err := start(functions.Options{Results: &published{}, Policy: &policy.Policy{Domains: []string{"example.com"}, Actions: []string{"*"}}}, "ONBEHALF_SANDBOX="+server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := x.Execute(t.Context(), pubsubio.Message{ID: "1", Data: []byte(insert("j", "ada@example.com", plainLetter))}); o.Result.Status != jobs.Succeeded {
+		t.Errorf("%+v %+v", o, o.Result.Error)
+	}
+	o := x.Execute(t.Context(), pubsubio.Message{ID: "2", Data: []byte(insert("j2", "ada@example.com", "", "message", map[string]any{"uri": "gs://letters/welcome.eml"}))})
+	if e := o.Result.Error; e == nil || e.Reason != "noIdentity" || e.Fault != jobs.FaultOperator || !strings.Contains(e.Fix, "gcloud auth application-default login") {
+		t.Errorf("%+v %+v", o, e)
 	}
 }
 

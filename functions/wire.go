@@ -109,14 +109,21 @@ func (x *Executor) Close() error {
 }
 
 func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error {
+	project, err := x.google.FindProject(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	var opts []option.ClientOption
 	switch emulator := os.Getenv("PUBSUB_EMULATOR_HOST"); {
 	case emulator == "" && cfg.Sandbox != "":
 		return errors.New("PUBSUB_EMULATOR_HOST: is not set, but ONBEHALF_SANDBOX is; results of a sandbox must not go to the real Pub/Sub: set it to HOST:PORT of a Pub/Sub emulator")
 	case emulator == "":
+		if err := x.google.Own.Missing(); err != nil {
+			return fmt.Errorf("ONBEHALF_RESULTS_TOPIC: to publish results takes an identity of the runtime's own, though a key signs (unless PUBSUB_EMULATOR_HOST names an emulator): %w", err)
+		}
 		opts = append(opts, option.WithAuthCredentials(x.google.Own.Credentials()))
 	}
-	results, err := pubsubio.NewResults(ctx, x.google.Project, cfg.ResultsTopic, opts...)
+	results, err := pubsubio.NewResults(ctx, project, cfg.ResultsTopic, opts...)
 	if err != nil {
 		return err
 	}

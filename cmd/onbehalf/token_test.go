@@ -102,6 +102,21 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// With a key nothing else is needed to act as a user.
+func TestTokenByAKeyAlone(t *testing.T) {
+	s, _ := world(t)
+	data, err := s.KeyFile(sandbox.DefaultWorld().Runtime)
+	file := filepath.Join(t.TempDir(), "key.json")
+	if err != nil || os.WriteFile(file, data, 0o600) != nil {
+		t.Fatal("no key")
+	}
+	t.Setenv("ONBEHALF_SIGNER", "key:"+file)
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file+".none")
+	if out, people, status := command(t, "token", "--user", "ada@example.com", "--scope", labels); status != exitOK || out == "" {
+		t.Errorf("exit status %d\n%s", status, people)
+	}
+}
+
 func get(t *testing.T, url, token string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

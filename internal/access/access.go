@@ -19,7 +19,8 @@ import (
 
 // Access is the way to Google for one process.
 type Access struct {
-	// Project is the id of the Google Cloud project.
+	// Project is the id of the Google Cloud project; empty where a key signs and
+	// nobody says which it is.
 	Project string
 	// Own is the runtime's own identity.
 	Own *Identity
@@ -46,7 +47,7 @@ func Open(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.Project, err = a.FindProject(ctx, cfg); err != nil {
+	if a.Project, err = a.FindProject(ctx, cfg); err != nil && !signsWithKey(cfg) {
 		return nil, err
 	}
 	signer, err := a.NewSigner(ctx, cfg)
@@ -57,7 +58,13 @@ func Open(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
 	return a, err
 }
 
-// Connect finds the identity, and no more: the first step of [Open].
+func signsWithKey(cfg config.Config) bool {
+	_, isKey := cfg.Key()
+	return isKey
+}
+
+// Connect finds the identity, and no more: the first step of [Open]. Where a key
+// signs, there may be none: then whatever takes one fails, in the same words.
 func Connect(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
 	client := &http.Client{Transport: newTransport(cfg.Sandbox), CheckRedirect: noRedirect}
 	a := &Access{HTTP: client}
@@ -72,8 +79,8 @@ func Connect(ctx context.Context, cfg config.Config, o Options) (*Access, error)
 			o.Credentials = confined(findDefault(client))
 		}
 	}
-	own, err := newIdentity(o.Credentials, o.Caller, client)
-	if err != nil {
+	own := newIdentity(o.Credentials, o.Caller, client)
+	if err := own.Missing(); err != nil && !signsWithKey(cfg) {
 		return nil, err
 	}
 	if err := own.checkUniverse(ctx); err != nil {

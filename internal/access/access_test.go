@@ -202,6 +202,52 @@ func TestWhatTheSettingsLeaveOut(t *testing.T) {
 	}
 }
 
+// Who signs with a key can do without any identity, until one is needed; the words
+// are the same then.
+func TestAKeyNeedsNoIdentity(t *testing.T) {
+	g := setup(t)
+	keyFile, err := g.KeyFile(robot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(g.dir, "none"))
+	const words = "no application default credentials: run on Google Cloud"
+	a, err := access.Open(t.Context(), g.config(t, "ONBEHALF_SIGNER=key:"+g.file(t, "signer", keyFile)), access.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token, err := a.Minter.Token(t.Context(), "ada@example.com", scope); err != nil || token.Reveal() == "" {
+		t.Errorf("no token of a user: %v", err)
+	}
+	if a.Project != "" || a.Own.Source() != "none" || a.Own.IsKey() {
+		t.Errorf("project %q, source %s, key %v", a.Project, a.Own.Source(), a.Own.IsKey())
+	}
+	uses := map[string]func() error{
+		"missing": a.Own.Missing,
+		"token":   func() error { _, err := a.Own.Token(t.Context()); return err },
+		"who":     func() error { _, err := a.Own.Who(t.Context()); return err },
+		"secret":  func() error { _, err := a.ReadSetting(t.Context(), "sm://p/s/1"); return err },
+		"key in a secret": func() error {
+			_, err := access.Open(t.Context(), g.config(t, "ONBEHALF_SIGNER=key:sm://p/s/1"), access.Options{})
+			return err
+		},
+		"no key": func() error {
+			_, err := access.Open(t.Context(), g.config(t, "ONBEHALF_SERVICE_ACCOUNT="+robot, "GOOGLE_CLOUD_PROJECT=onbehalf-sandbox"), access.Options{})
+			return err
+		},
+	}
+	for name, use := range uses {
+		if err := use(); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	g.file(t, "none", signIn()) // as soon as there are some, they serve
+	a.Own.Renew()
+	if who, err := a.Own.Who(t.Context()); err != nil || who.Email != operator || a.Own.Missing() != nil {
+		t.Errorf("then it is %v, %v", who, err)
+	}
+}
+
 // With a sandbox nothing goes to Google, of whichever kind the credentials are:
 // the library has a client of its own for certificates.
 func TestACertificateStaysOutOfASandbox(t *testing.T) {

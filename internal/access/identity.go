@@ -57,9 +57,30 @@ type Identity struct {
 
 var _ delegation.Identity = (*Identity)(nil)
 
-func newIdentity(find func() (*auth.Credentials, error), caller string, client *http.Client) (*Identity, error) {
+func newIdentity(find func() (*auth.Credentials, error), caller string, client *http.Client) *Identity {
 	creds, err := find()
-	return &Identity{find: find, caller: caller, http: client, creds: creds}, err
+	if err != nil {
+		creds = auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: nobody{err}})
+	}
+	return &Identity{find: find, caller: caller, http: client, creds: creds}
+}
+
+// nobody is whose credentials could not be found, and why.
+type nobody struct{ error }
+
+// Token implements [auth.TokenProvider].
+func (n nobody) Token(context.Context) (*auth.Token, error) { return nil, n }
+
+// NoIdentity has those who must not know of this package tell this error from that of
+// a connection.
+func (n nobody) NoIdentity() {}
+
+// Missing is why there are no credentials; nil where there are.
+func (i *Identity) Missing() error {
+	if none, ok := i.current().TokenProvider.(nobody); ok {
+		return none
+	}
+	return nil
 }
 
 func (i *Identity) current() *auth.Credentials {
@@ -187,8 +208,11 @@ func fromMetadata() (*auth.Credentials, error) {
 	return auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: tokens}), nil
 }
 
-// fromServer is the kind of credentials for which there is no file.
-const fromServer = "metadata"
+// Kinds of credentials for which there is no file.
+const (
+	fromServer = "metadata"
+	fromNobody = "none"
+)
 
 // file is what credential files of all kinds may say of whose they are.
 type file struct {
@@ -218,10 +242,11 @@ func (i *Identity) file() file { return read(i.current()) }
 
 // Source says what the identity is and where it was found, without asking anybody.
 func (i *Identity) Source() string {
-	if i.kind() == fromServer {
-		return fromServer
+	kind := i.kind()
+	if kind == fromServer || kind == fromNobody {
+		return kind
 	}
-	return i.kind() + " from " + place()
+	return kind + " from " + place()
 }
 
 // IsKey tells whether the runtime's own identity rests on a service account's key.
@@ -230,7 +255,12 @@ func (i *Identity) IsKey() bool { return i.kind() == "service_account" }
 // place is where a credential file was found.
 func place() string { return cmp.Or(os.Getenv(credentialsFile), wellKnownFile()) }
 
-func (i *Identity) kind() string { return cmp.Or(i.file().Type, fromServer) }
+func (i *Identity) kind() string {
+	if i.Missing() != nil {
+		return fromNobody
+	}
+	return cmp.Or(i.file().Type, fromServer)
+}
 
 // Who is whose identity it is.
 type Who struct {
@@ -290,6 +320,9 @@ func (i *Identity) Who(ctx context.Context) (Who, error) {
 func (i *Identity) look(ctx context.Context) (who Who, err error) {
 	if i.caller != "" {
 		return Who{Kind: fromServer, From: "the program", Email: i.caller, ServiceAccount: true}, nil
+	}
+	if err := i.Missing(); err != nil {
+		return Who{}, err
 	}
 	f := i.file()
 	who = Who{Kind: cmp.Or(f.Type, fromServer), From: place()}

@@ -18,6 +18,7 @@ import (
 // Reasons of ours, where Google gave none.
 const (
 	NoAnswer   = "noAnswer"   // the connection failed, or the answer could not be read
+	NoIdentity = "noIdentity" // there are no credentials of the runtime's own
 	TimedOut   = "timedOut"   // no answer came in time
 	Unreadable = "unreadable" // a reason that does not have the form of one
 )
@@ -100,9 +101,12 @@ func sendError(err error, s *sending) error {
 func newError(err error) *Error {
 	e := &Error{Reason: NoAnswer}
 	var answer *googleapi.Error
+	var nobody interface{ NoIdentity() }
 	switch {
 	case errors.As(err, &answer):
 		e.Status, e.text, e.Reason = answer.Code, answer.Message, reason(answer)
+	case errors.As(err, &nobody):
+		e.Reason, e.err = NoIdentity, err
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Reason, e.err = TimedOut, err
 	default:

@@ -934,6 +934,31 @@ func TestFederatedIdentity(t *testing.T) {
 	}
 }
 
+// With a key that signs there may be no identity; what takes one says so.
+func TestNoIdentity(t *testing.T) {
+	setUp := func() *patient {
+		p := healthy()
+		p.keyOf(robot, (*sandbox.Server).KeyFile)
+		p.file = "none.json"
+		return p
+	}
+	p := setUp()
+	p.topics = nil
+	r := p.examine(t)
+	check(t, r, nil, "", nil)
+	for _, c := range r.Checks {
+		if c.Name == "identity" && (c.Status != doctor.NotReached || !strings.Contains(c.Says, "none is needed to sign with a key")) {
+			t.Errorf("%+v", c)
+		}
+	}
+	p = setUp()
+	p.policy, p.settings = "", []string{"ONBEHALF_POLICY=sm://onbehalf-sandbox/policy/3"}
+	check(t, p.examine(t), []string{"policy"}, jobs.FaultOperator, []string{"gcloud auth application-default login"})
+	p = healthy()
+	p.file, p.settings = "none.json", []string{"ONBEHALF_SIGNER=key:sm://onbehalf-sandbox/key/1"}
+	check(t, p.examine(t), []string{"signer"}, jobs.FaultOperator, []string{"gcloud auth application-default login"})
+}
+
 // Where an API has no read that would show it, or has none here, nothing is said of
 // the set-up.
 func TestWhatIsNotToBeSeen(t *testing.T) {

@@ -38,6 +38,10 @@ func (e *exam) identity(ctx context.Context) {
 		e.fail("identity", "", operators(err.Error(), e.noIdentity().Fix))
 		return
 	}
+	if err := e.google.Own.Missing(); err != nil { // else it would have been an error
+		e.skip("identity", "", "there is none, and none is needed to sign with a key ("+err.Error()+")")
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if _, err := e.google.Own.Token(ctx); err != nil {
@@ -106,6 +110,10 @@ func (e *exam) askNumber(ctx context.Context) string {
 // failReading says why what a setting names is of no use. Where Secret Manager does
 // not give it, fix is not what helps.
 func (e *exam) failReading(check, from string, err error, fix string) {
+	if none := e.google.Own.Missing(); none != nil && strings.HasPrefix(from, "sm://") {
+		e.fail(check, "", operators(from+" is read with an identity of the runtime's own: "+none.Error(), e.noIdentity().Fix))
+		return
+	}
 	var answer *googleapi.Error // whose text is Google's, and not shown, as is the other's
 	var refused *auth.Error
 	if errors.As(err, &refused) {

@@ -117,6 +117,8 @@ func known(a Answer) Meaning {
 // table gives the rows that may match.
 func table(a Answer) []Row {
 	switch {
+	case a.Code == "noIdentity": // which signing takes, and Cloud Storage
+		return signRows
 	case a.Object != "":
 		return slices.Concat(objectRows, commonRows)
 	case a.Stage == jobs.StageSign:

@@ -87,10 +87,14 @@ func (f *tokenFlags) readPolicy(ctx context.Context, a *access.Access, cfg confi
 // must act.
 func (f *tokenFlags) refused(ctx context.Context, a *access.Access, admin string, err error) error {
 	var refusal *policy.Refusal
+	var unknown *policy.UnknownError
 	var read *directory.Error
 	switch {
 	case errors.As(err, &refusal):
 		return &exitError{exitSomeFailed, fmt.Errorf("%s\n%s", refusal.Message, refusal.Fix)}
+	case errors.As(err, &unknown) && directory.NotFound(err):
+		message, fix := unknown.NotInDirectory(admin)
+		return &exitError{exitSomeFailed, fmt.Errorf("%s\n%s", message, fix)}
 	case errors.As(err, &read):
 		m := explain.Of(explain.Answer{Stage: jobs.StageCall, Status: read.Status, Code: read.Reason, Text: read.Untrusted()})
 		return meant(ctx, a, m, explain.Names{User: admin, Scopes: []string{directory.Scope}, Service: directory.Service}, err)

@@ -231,6 +231,14 @@ func (e *UnknownError) Error() string {
 
 func (e *UnknownError) Unwrap() error { return e.err }
 
+// NotInDirectory says so of the user, and what can be done, where that is why: another
+// organisation's Directory may well know them, and as an administrator.
+func (e *UnknownError) NotInDirectory(admin string) (message, fix string) {
+	domain := jobs.Job{User: e.User}.Domain()
+	return "The Directory of the organisation of " + admin + ", whom ONBEHALF_ADMIN names, does not know " + e.User + ", so nobody can say whether this is an administrator.",
+		"Name the user's primary address. If " + domain + " is a domain of another organisation, its users cannot be looked up: take it out of domains in the policy, or say protectAdmins: false there."
+}
+
 // spare refuses to act as an administrator.
 func (p *Policy) spare(ctx context.Context, user string) error {
 	if p.admins == nil {

@@ -186,6 +186,10 @@ func (x *Executor) blameLookUp(ctx context.Context, o *Outcome, at *attempt, e *
 	var mint *delegation.Error
 	var read *directory.Error
 	switch {
+	case directory.NotFound(e): // of this user alone
+		message, fix := e.NotInDirectory(x.admin)
+		o.fail(jobs.Failed, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultUser, Code: http.StatusNotFound, Reason: "notFound", Message: message, Fix: fix + "\nThen publish the job under a new id."})
+		return
 	case errors.As(e, &mint):
 		x.blameMint(ctx, o, look, mint)
 	case errors.As(e, &read):

@@ -1,12 +1,14 @@
 package access_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net/http/httptest"
 	"os"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/internal/access"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/delegation"
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
 
@@ -211,7 +214,7 @@ func TestAKeyNeedsNoIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(g.dir, "none"))
-	const words = "no application default credentials: run on Google Cloud"
+	const words = "no application default credentials are in the file that it names"
 	a, err := access.Open(t.Context(), g.config(t, "ONBEHALF_SIGNER=key:"+g.file(t, "signer", keyFile)), access.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -289,6 +292,43 @@ func TestACertificateStaysOutOfASandbox(t *testing.T) {
 		if _, err := access.Open(t.Context(), without, access.Options{}); err != nil { // which asks nobody
 			t.Errorf("%s without a sandbox: %v", name, err)
 		}
+	}
+}
+
+// Why credentials give no token is told apart, for it is mended differently; the
+// library's words, which may quote an answer, are not told.
+func TestWhyThereIsNoIdentity(t *testing.T) {
+	g := setup(t)
+	edited := func(file map[string]any, field string, value any) map[string]any {
+		file[field] = value
+		return file
+	}
+	for name, c := range map[string]struct {
+		file any
+		url  string
+		code string
+	}{
+		"ended":            {edited(signIn(), "refresh_token", "made-up-other"), g.url, delegation.SignInEnded},
+		"not impersonated": {edited(g.federated(t, ""), "service_account_impersonation_url", generate("nobody@onbehalf-sandbox.iam.gserviceaccount.com")), g.url, delegation.MayNotImpersonate},
+		"no subject":       {edited(g.federated(t, ""), "credential_source", map[string]any{"file": filepath.Join(g.dir, "none")}), g.url, delegation.NoCredentialFile},
+		"another subject":  {edited(g.federated(t, ""), "credential_source", map[string]any{"file": g.file(t, "other", []byte("made-up-other"))}), g.url, delegation.NoIdentity},
+		"nobody listens":   {signIn(), "http://127.0.0.1:9", delegation.NoAnswer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", g.file(t, "credentials", c.file))
+			g := google{g.Server, c.url, g.dir}
+			a, err := access.Open(t.Context(), g.config(t, "ONBEHALF_SERVICE_ACCOUNT="+robot, "GOOGLE_CLOUD_PROJECT=onbehalf-sandbox"), access.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond) // no second try
+			defer cancel()
+			_, err = a.Minter.Token(ctx, "ada@example.com", scope)
+			var refusal *delegation.Error
+			if !errors.As(err, &refusal) || refusal.Code != c.code || strings.Contains(err.Error(), "made-up") {
+				t.Errorf("got %v, want %s", err, c.code)
+			}
+		})
 	}
 }
 

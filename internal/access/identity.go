@@ -183,10 +183,13 @@ func findDefault(client *http.Client) func() (*auth.Credentials, error) {
 			// The library logs tokens where an environment variable asks for it.
 			Logger: slog.New(slog.DiscardHandler),
 		})
-		if err != nil {
-			return nil, fmt.Errorf("no application default credentials: run on Google Cloud with a service account, or sign in with: gcloud auth application-default login: %w", err)
+		switch {
+		case err == nil:
+			return creds, nil
+		case os.Getenv(credentialsFile) != "":
+			return nil, fmt.Errorf("%s: no application default credentials are in the file that it names; mend the file, or unset the variable: %w", credentialsFile, err)
 		}
-		return creds, nil
+		return nil, fmt.Errorf("no application default credentials: run on Google Cloud with a service account, or sign in with: gcloud auth application-default login: %w", err)
 	}
 }
 

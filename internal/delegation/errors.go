@@ -6,10 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"cloud.google.com/go/auth"
 )
 
 // Stage is the step of minting at which an [Error] arose.
@@ -23,11 +28,14 @@ const (
 
 // Codes of ours, where Google gave none.
 const (
-	NoIdentity    = "noIdentity"    // no credentials of the runtime's own could be had
-	NoAnswer      = "noAnswer"      // the connection failed, or the answer could not be read
-	NoSignature   = "noSignature"   // 200 without a signed JWT
-	NoAccessToken = "noAccessToken" // 200 without an access token
-	Unreadable    = "unreadable"    // a code that does not have the form of one
+	NoIdentity        = "noIdentity"        // no credentials of the caller's own could be had
+	NoCredentialFile  = "noCredentialFile"  // for want of a file that they name
+	SignInEnded       = "signInEnded"       // for a sign-in has ended
+	MayNotImpersonate = "mayNotImpersonate" // for they may not stand for the account that they name
+	NoAnswer          = "noAnswer"          // the connection failed, or the answer could not be read
+	NoSignature       = "noSignature"       // 200 without a signed JWT
+	NoAccessToken     = "noAccessToken"     // 200 without an access token
+	Unreadable        = "unreadable"        // a code that does not have the form of one
 )
 
 // maxAnswer bounds what is read of an answer.
@@ -105,15 +113,47 @@ func do(client *http.Client, req *http.Request, stage Stage, answer any) error {
 	return nil
 }
 
-// identityError says that the runtime's own credentials could not be had. The
-// library's error may quote an answer's body, so only its kind is kept.
-func identityError(ctx context.Context, err error) error {
-	e := &Error{Stage: Sign, Code: NoIdentity}
+// IdentityError tells why the caller's own credentials could not be had, from
+// what Google's library says. That may quote an answer's body: it is read as one,
+// and not kept.
+func IdentityError(err error) *Error {
+	var file *fs.PathError
+	var connection *url.Error
 	var answered interface{ Temporary() bool }
-	if ctx.Err() != nil || errors.As(err, &answered) && answered.Temporary() {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &connection), errors.As(err, &answered) && answered.Temporary():
+		return &Error{Stage: Sign, Code: NoAnswer}
+	case errors.As(err, &file):
+		return &Error{Stage: Sign, Code: NoCredentialFile}
+	}
+	e := answerWithin(err)
+	switch {
+	case e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError:
 		e.Code = NoAnswer
+	case strings.Contains(e.text, "reauth related error"), strings.Contains(e.text, "expired or revoked"):
+		e.Code = SignInEnded
+	case strings.Contains(e.text, "iam.serviceAccounts.getAccessToken"):
+		e.Code = MayNotImpersonate
+	default:
+		e.Code = NoIdentity
 	}
 	return e
+}
+
+// libraryAnswer is how the library puts an answer into an error.
+var libraryAnswer = regexp.MustCompile(`(?s)status code (\d{3}): (.*)`)
+
+// answerWithin is the answer that an error of the library holds.
+func answerWithin(err error) *Error {
+	res, body := &http.Response{}, []byte(nil)
+	var typed *auth.Error
+	if errors.As(err, &typed) && typed.Response != nil {
+		res, body = typed.Response, typed.Body
+	} else if found := libraryAnswer.FindStringSubmatch(err.Error()); found != nil {
+		res.StatusCode, _ = strconv.Atoi(found[1])
+		body = []byte(found[2])
+	}
+	return refusal(Sign, res, body)
 }
 
 // retryAfter reads the header of that name: seconds, or a time (RFC 9110, 10.2.3).

@@ -137,7 +137,7 @@ func (s *iam) post(ctx context.Context, method string, body, answer any) error {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if err := s.Identity.Authorize(ctx, req); err != nil {
-		return identityError(ctx, err)
+		return IdentityError(err)
 	}
 	return do(s.HTTP, req, Sign, answer)
 }

@@ -435,7 +435,7 @@ var cases = map[string]struct {
 		func(_ *testing.T, p *patient) { p.policy = "" },
 		[]string{"policy"},
 		jobs.FaultOperator,
-		[]string{"ONBEHALF_POLICY", "domains: [example.com], actions: [" + insert + "]"},
+		[]string{"ONBEHALF_POLICY", "domains: [example.com]\nactions: [" + insert + "]"},
 	},
 	"no policy and no action": {
 		func(_ *testing.T, p *patient) { p.policy, p.actions = "", nil },
@@ -635,7 +635,7 @@ var cases = map[string]struct {
 		func(_ *testing.T, p *patient) { p.settings = []string{"ONBEHALF_SERVICE_ACCOUNT=" + third} },
 		[]string{"service account"},
 		jobs.FaultOperator,
-		[]string{"gcloud iam service-accounts describe " + third},
+		[]string{"gcloud iam service-accounts list --project=" + project},
 	},
 	"a policy of the Workspace blocks one scope": {
 		func(_ *testing.T, p *patient) {

@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/onbehalf-dev/onbehalf/internal/access"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
+	"github.com/onbehalf-dev/onbehalf/internal/delegation"
 	"github.com/onbehalf-dev/onbehalf/internal/explain"
 )
 
@@ -45,7 +45,7 @@ func (e *exam) identity(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if _, err := e.google.Own.Token(ctx); err != nil {
-		m := e.ownToken(err)
+		m := e.minting(delegation.IdentityError(err), e.names())
 		m.Message += " The credentials are " + e.google.Own.Source() + "."
 		e.fail("identity", "", m)
 		return
@@ -59,22 +59,6 @@ func (e *exam) identity(ctx context.Context) {
 
 func (e *exam) noIdentity() explain.Meaning {
 	return e.of(explain.Mint("sign", 0, "noIdentity", ""), e.names())
-}
-
-// ownToken is why the identity is good for no token. The error quotes the answer,
-// which is recognised and not shown.
-func (e *exam) ownToken(err error) explain.Meaning {
-	var refused *auth.Error
-	var answer struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}
-	if errors.As(err, &refused) && refused.Response != nil && json.Unmarshal(refused.Body, &answer) == nil {
-		if m := explain.Of(explain.Mint("exchange", refused.Response.StatusCode, answer.Error, answer.Description)); m.Row != "" {
-			return m.For(e.names())
-		}
-	}
-	return e.noIdentity()
 }
 
 func (e *exam) project(ctx context.Context) {
@@ -117,7 +101,7 @@ func (e *exam) failReading(check, from string, err error, fix string) {
 	var answer *googleapi.Error // whose text is Google's, and not shown, as is the other's
 	var refused *auth.Error
 	if errors.As(err, &refused) {
-		e.fail(check, "", e.ownToken(err))
+		e.fail(check, "", e.minting(delegation.IdentityError(refused), e.names()))
 		return
 	}
 	parts := strings.Split(strings.TrimPrefix(from, "sm://"), "/")

@@ -74,8 +74,8 @@ func (r Row) matches(a Answer, text string) bool {
 // What mends several of the faults. A command stands at the end, so that it
 // can be copied.
 const (
-	grantSign    = "Let {grantee} sign for {account}; an account needs that even to sign for itself: gcloud iam service-accounts add-iam-policy-binding {account} --member={member} --role=roles/iam.serviceAccountTokenCreator --project={project}"
-	checkAccount = "Check that ONBEHALF_SERVICE_ACCOUNT is the right account and that it exists: gcloud iam service-accounts describe {account}"
+	grantSign    = "Let {grantee} sign for {account}, by this role or a custom one with iam.serviceAccounts.signJwt alone; an account needs that even to sign for itself: gcloud iam service-accounts add-iam-policy-binding {account} --member={member} --role=roles/iam.serviceAccountTokenCreator --project={project}"
+	checkAccount = "Set ONBEHALF_SERVICE_ACCOUNT to an account that is in this list: gcloud iam service-accounts list --project={project}"
 	realUser     = "Use the primary address of an account that exists and is active; an alias, a group, or an account that is deleted or suspended cannot be acted as."
 	mailOn       = "The Workspace administrator gives {user} a licence with Gmail and switches Gmail on; the mailbox of a new account can take some minutes."
 	signIn       = "Sign in anew: gcloud auth application-default login"
@@ -349,8 +349,22 @@ var signRows = []Row{
 	},
 	{
 		ID: "N1", Codes: "noIdentity", Fault: jobs.FaultOperator, Retry: Soon,
-		Message: "No credentials of the caller's own could be had.",
-		Fix:     "On Google Cloud, see that the function has a service account; elsewhere, sign in: gcloud auth application-default login",
+		Message: "The caller's own credentials give no token.",
+		Fix:     "On Google Cloud, see that the function has a service account. Elsewhere, see that the file that GOOGLE_APPLICATION_CREDENTIALS names is whole and current, or unset the variable and sign in: gcloud auth application-default login",
+	},
+	{
+		ID: "N4", Codes: "noCredentialFile", Fault: jobs.FaultOperator, Retry: Soon,
+		Message: "A file that the caller's own credentials name cannot be read.",
+		Fix:     "See that what writes it is running, and that credential_source in the file that GOOGLE_APPLICATION_CREDENTIALS names has the right path.",
+	},
+	{
+		ID: "N5", Codes: "signInEnded", Fault: jobs.FaultOperator, Retry: Soon,
+		Message: "A sign-in of one's own has ended; this is not about the delegation.", Fix: signIn,
+	},
+	{
+		ID: "N6", Codes: "mayNotImpersonate", Fault: jobs.FaultOperator, Retry: Soon,
+		Message: "The caller's own credentials may not stand for the account that they impersonate.",
+		Fix:     "Let MEMBER, whoever signed in, act as ACCOUNT, which service_account_impersonation_url in the credentials file names; Owner does not include it: gcloud iam service-accounts add-iam-policy-binding ACCOUNT --member=MEMBER --role=roles/iam.serviceAccountTokenCreator",
 	},
 	{
 		ID: "N3", Codes: "noSignature", Fault: jobs.FaultGoogle, Retry: Soon,
@@ -526,7 +540,7 @@ var objectRows = []Row{
 var commonRows = []Row{
 	{
 		ID: "N2", Codes: "noAnswer timedOut", Fault: jobs.FaultGoogle, Retry: Soon,
-		Message: "Google did not answer, or not in a form that can be read.", Fix: wait,
+		Message: "Google did not answer, or not in a form that can be read.", Fix: "See that this machine reaches Google, through its proxy where it has one; otherwise try again, as onbehalf does; if it lasts, see https://www.google.com/appsstatus/dashboard/ and https://status.cloud.google.com",
 	},
 }
 

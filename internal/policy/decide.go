@@ -106,13 +106,13 @@ func (p *Policy) Decide(job jobs.Job) (d Decision) {
 }
 
 func noPolicy(job jobs.Job) *Refusal {
-	example := "domains: [" + job.Domain() + "], actions: [" + job.Action + "]"
+	example := "domains: [" + job.Domain() + "]\nactions: [" + job.Action + "]"
 	if job.As == jobs.AsServiceAccount {
 		example = "serviceAccountActions: [" + job.Action + "]"
 	}
 	return &Refusal{
 		"noPolicy", "No policy is set, so every job is refused.",
-		"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists what may be done, for example: " + example + ".",
+		"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists what may be done, for example:\n" + example,
 	}
 }
 

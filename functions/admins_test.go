@@ -2,6 +2,7 @@ package functions_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -84,10 +85,36 @@ func TestOthersAreActedFor(t *testing.T) {
 		t.Errorf("HTTP %d\n%s", status, r.logs)
 	}
 	r.wantCalls(t, 2, 2, 1)
-	// Whom the Directory does not know is no administrator: minting tells the rest.
-	r.deliver(t, "2", insert("j2", "nobody@example.com", plainLetter))
-	if e := r.last(t).Error; e == nil || e.Stage != jobs.StageExchange || e.Fault != jobs.FaultUser {
-		t.Errorf("%+v", e)
+}
+
+// Whom the Directory does not know may be an administrator elsewhere: of another
+// organisation, whose domain the policy lists, too, and which trusts the account.
+func TestWhomTheDirectoryDoesNotKnow(t *testing.T) {
+	for user, fix := range map[string]string{
+		"nobody@example.com": "Name the user's primary address.",
+		"boss@example.net":   "If example.net is a domain of another organisation, its users cannot be looked up: take it out of domains",
+	} {
+		r := protecting(t, "admin@example.com", func(cfg *config.Config, o *functions.Options) {
+			o.Policy.Domains = append(o.Policy.Domains, "example.net")
+			before(t, cfg, func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.HasSuffix(r.URL.Path, "/users/boss@example.net") {
+					return false
+				}
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = io.WriteString(w, `{"error": {"code": 404, "message": "Domain not found.", "errors": [{"domain": "global", "reason": "notFound", "message": "Domain not found."}]}}`)
+				return true
+			})
+		})
+		for i := range 2 { // it is not remembered that there is no such administrator
+			o := r.Execute(t.Context(), pubsubio.Message{ID: fmt.Sprint(i), Data: []byte(insert(fmt.Sprint(user, i), user, plainLetter))})
+			e := o.Result.Error
+			if o.Result.Status != jobs.Failed || e.Stage != jobs.StagePolicy || e.Fault != jobs.FaultUser || !strings.Contains(e.Message, "does not know "+user) || !strings.Contains(e.Message, "admin@example.com") || !strings.Contains(e.Fix, fix) || o.Stops {
+				t.Errorf("%s: %+v %+v", user, o, e)
+			}
+		}
+		r.wantNobody(t)
+		r.wantCalls(t, 1, 1, 0) // the administrator's
 	}
 }
 

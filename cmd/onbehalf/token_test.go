@@ -201,6 +201,9 @@ func TestNoTokenOfAnAdministrator(t *testing.T) {
 	if out, _, status := command(t, "token", "--user", "ada@example.com", "--scope", labels); out == "" || status != exitOK {
 		t.Errorf("no token of ada: exit status %d", status)
 	}
+	if out, people, status := command(t, "token", "--user", "nobody@example.com", "--scope", labels); out != "" || status != exitSomeFailed || !strings.Contains(people, "does not know nobody@example.com") || !strings.Contains(people, "primary address") {
+		t.Errorf("of whom the Directory does not know: exit status %d\n%s", status, people)
+	}
 	if s.Calls()["directory.users.get"] == 0 {
 		t.Error("the Directory was not asked")
 	}

@@ -43,9 +43,9 @@ func NewAdmins(d *Directory) *Admins {
 	return &Admins{directory: d, flights: make(map[string]*flight)}
 }
 
-// IsAdmin tells whether the user is an administrator of any kind. Whom the
-// Directory does not know is none. Errors are those of [Directory.User], and are
-// not remembered.
+// IsAdmin tells whether the user is an administrator of any kind. Errors are those of
+// [Directory.User], and are not remembered. [NotFound] is one of them: another
+// organisation may know the user, and as an administrator.
 func (a *Admins) IsAdmin(ctx context.Context, user string) (bool, error) {
 	for {
 		f, mine := a.look(user)
@@ -89,9 +89,6 @@ func (a *Admins) lead(ctx context.Context, user string, f *flight) (bool, error)
 		close(f.done)
 	}()
 	found, err := a.directory.User(ctx, user)
-	if NotFound(err) {
-		err = nil // and found is the zero User
-	}
 	f.is, f.err = found.IsAdmin || found.IsDelegatedAdmin, err
 	f.void = err != nil && ctx.Err() != nil
 	return f.is, f.err

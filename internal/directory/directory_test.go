@@ -191,10 +191,29 @@ func users(_ int, r *http.Request) (int, string) {
 
 func TestIsAdmin(t *testing.T) {
 	a := directory.NewAdmins((&google{answer: users}).directory(t))
-	for user, want := range map[string]bool{"super@example.com": true, "delegated@example.com": true, "ada@example.com": false, "nobody@example.com": false} {
+	for user, want := range map[string]bool{"super@example.com": true, "delegated@example.com": true, "ada@example.com": false} {
 		if got, err := a.IsAdmin(t.Context(), user); err != nil || got != want {
 			t.Errorf("%s: %t, %v", user, got, err)
 		}
+	}
+}
+
+// Whom the Directory does not know may be anybody, and is not remembered for one.
+func TestWhomTheDirectoryDoesNotKnow(t *testing.T) {
+	known := false
+	g := &google{answer: func(n int, r *http.Request) (int, string) {
+		if known {
+			return http.StatusOK, `{"primaryEmail": "nobody@example.com", "isAdmin": true}`
+		}
+		return users(n, r)
+	}}
+	a := directory.NewAdmins(g.directory(t))
+	if is, err := a.IsAdmin(t.Context(), "nobody@example.com"); is || !directory.NotFound(err) {
+		t.Errorf("%t, %v", is, err)
+	}
+	known = true
+	if is, err := a.IsAdmin(t.Context(), "nobody@example.com"); !is || err != nil {
+		t.Errorf("then %t, %v", is, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
@@ -30,9 +32,11 @@ const (
 	costLimit = 1_000_000
 	// maxWhen is the longest condition that is read, in bytes.
 	maxWhen = 16 << 10
-	// maxPattern bounds the program that a regular expression becomes. A job may
-	// bring one that is made to be slow.
+	// maxPattern bounds the program that a regular expression becomes, in instructions.
 	maxPattern = 1000
+	// stepsAUnit is how many instructions of such a program, each held against one
+	// byte, are a unit of cost.
+	stepsAUnit = 10
 	// maxPlace is how much is shown of a condition, or of where it failed, in bytes.
 	maxPlace = 120
 )
@@ -67,24 +71,39 @@ func newCondition(node *yaml.Node) (*condition, error) {
 	if !checked.OutputType().IsExactType(cel.BoolType) {
 		return nil, fmt.Errorf("when: line %d: the result is of type %s; a condition that is true or false is expected, so compare it with something", node.Line, cel.FormatCELType(checked.OutputType()))
 	}
-	for _, name := range swelling {
-		if calls := ast.MatchDescendants(ast.NavigateAST(checked.NativeRep()), ast.FunctionMatcher(name)); len(calls) > 0 {
-			return nil, fmt.Errorf("when: line %d: %s is not accepted; compare with contains or matches", node.Line, name)
-		}
+	if err := checkCalls(checked.NativeRep()); err != nil {
+		return nil, fmt.Errorf("when: line %d: %w", node.Line, err)
 	}
 	if least, err := env.EstimateCost(checked, sizes{}); err != nil || least.Min > costLimit {
 		return nil, fmt.Errorf("when: line %d: it takes at least %d units of work for any job; at most %d are accepted", node.Line, least.Min, costLimit)
 	}
-	program, err := env.Program(checked, cel.CostTracking(costs{}), cel.CostLimit(costLimit), cel.EvalOptions(cel.OptOptimize))
+	patterns := make(costs)
+	program, err := env.Program(checked, cel.CostTracking(patterns), cel.CostLimit(costLimit), cel.EvalOptions(cel.OptOptimize), cel.OptimizeRegex(patterns.matching()...))
 	if err != nil {
 		return nil, fmt.Errorf("when: line %d: %w", node.Line, err)
 	}
 	return &condition{cut(strings.Join(strings.Fields(node.Value), " ")), program, checked.NativeRep()}, nil
 }
 
-// swelling are functions whose result may be as long as the square of a job,
-// and whose cost is known only when that has been made.
-var swelling = []string{"format", "join", "replace"}
+// unbounded are functions whose work or result may be as much as the square of a job,
+// and whose cost is known only when that has been done.
+var unbounded = []string{"format", "join", "replace", "indexOf", "lastIndexOf"}
+
+// checkCalls refuses calls whose cost is not known beforehand.
+func checkCalls(checked *ast.AST) error {
+	root := ast.NavigateAST(checked)
+	for _, name := range unbounded {
+		if calls := ast.MatchDescendants(root, ast.FunctionMatcher(name)); len(calls) > 0 {
+			return fmt.Errorf("%s is not accepted; compare with contains or matches", name)
+		}
+	}
+	for _, call := range ast.MatchDescendants(root, ast.FunctionMatcher(overloads.Matches)) {
+		if args := call.AsCall().Args(); args[len(args)-1].Kind() != ast.LiteralKind {
+			return errors.New("matches is accepted with a pattern that stands in the condition itself, as in job.user.matches(\"^bot-\"); a job may bring one that is made to be slow")
+		}
+	}
+	return nil
+}
 
 // environment is what a condition can name: the variable job, CEL's standard
 // functions, and those on strings.
@@ -120,13 +139,53 @@ func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *co
 }
 
 // costs counts what the library does not: of lists and maps that are compared,
-// what lies in them; and how long the strings are, where the types of what a
-// function is given are known only when it is called.
-type costs struct{}
+// what lies in them; of patterns, as what program they are run; and how long the
+// strings are, where the types of what a function is given are known only when it
+// is called. It has the size of each pattern of the condition, in instructions.
+type costs map[string]int
 
-func (costs) CallCost(function, overload string, args []ref.Val, _ ref.Val) *uint64 {
+// matching has patterns compiled once, and none run that would take too long: what a
+// call has cost is counted when it is done.
+func (c costs) matching() (all []*interpreter.RegexOptimization) {
+	compile := func(call interpreter.InterpretableCall, pattern string) (interpreter.InterpretableCall, error) {
+		size, err := types.RegexProgramSize(pattern)
+		if err != nil {
+			return nil, err
+		}
+		compiled, err := regexp.Compile(pattern)
+		if err != nil {
+			return nil, err
+		}
+		c[pattern] = size
+		return interpreter.NewCall(call.ID(), call.Function(), call.OverloadID(), call.Args(), func(values ...ref.Val) ref.Val {
+			text, ok := values[0].Value().(string)
+			switch {
+			case !ok:
+				return types.NoSuchOverloadErr()
+			case steps(text, size) > costLimit:
+				return types.WrapErr(errTooMuch)
+			}
+			return types.Bool(compiled.MatchString(text))
+		}), nil
+	}
+	for _, overload := range []string{overloads.Matches, overloads.MatchesString} {
+		all = append(all, &interpreter.RegexOptimization{Function: overloads.Matches, OverloadID: overload, RegexIndex: 1, Factory: compile})
+	}
+	return all
+}
+
+// steps is what a program of that size may cost with a text.
+func steps(text string, size int) uint64 {
+	return 1 + uint64(len(text))*uint64(size)/stepsAUnit //nolint:gosec // no length is negative
+}
+
+func (c costs) CallCost(function, overload string, args []ref.Val, _ ref.Val) *uint64 {
 	n := uint64(1)
 	switch {
+	case function == overloads.Matches:
+		text, _ := args[0].Value().(string)
+		pattern, _ := args[1].Value().(string)
+		n = steps(text, c[pattern])
 	case function == operators.Equals || function == operators.NotEquals:
 		n = min(weight(args[0].Value()), weight(args[1].Value()))
 	case function == operators.In:
@@ -187,10 +246,12 @@ func (c *condition) holds(job jobs.Job) (bool, error) {
 	return out == types.True, nil
 }
 
+var errTooMuch = errors.New("it takes too much work for this job")
+
 func (c *condition) explain(err error) error {
 	var cancelled interpreter.EvalCancelledError
-	if errors.As(err, &cancelled) {
-		return errors.New("it takes too much work for this job")
+	if errors.As(err, &cancelled) || errors.Is(err, errTooMuch) {
+		return errTooMuch
 	}
 	var failed *types.Err
 	if errors.As(err, &failed) {

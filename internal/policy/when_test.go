@@ -97,7 +97,7 @@ func TestWhyWhenFailed(t *testing.T) {
 		`timestamp(job.params.s) > timestamp(0)`:              "at timestamp(job.params.s)",
 		`job.body.list[5] == ""`:                              "at job.body.list[5]",
 		`job.body.list.all(x, x.foo == 1)`:                    "at x.foo",
-		`job.params.s.matches("(" + job.params.s)`:            "the job does not have what the condition needs",
+		`job.params.n.matches("5")`:                           `at job.params.n.matches("5")`,
 		`job == job`:                                          "does not have what the condition needs",
 		`job.params.s.a == ""`:                                "at job.params.s.a",
 		`job.params["` + strings.Repeat("é", 200) + `"] == 1`: "…",
@@ -137,6 +137,11 @@ func TestWhenIsCheckedAtStart(t *testing.T) {
 		{`when: job.user.replace("a", "b") == ""`, "replace is not accepted"},
 		{`when: '"%s".format([job.user]) == ""'`, "format is not accepted"},
 		{`when: job.body.list.map(x, x.join(job.user)) == []`, "join is not accepted"},
+		{`when: job.user.indexOf("@") == 3`, "indexOf is not accepted; compare with contains"},
+		{`when: job.user.lastIndexOf(job.domain) == 3`, "lastIndexOf is not accepted"},
+		{`when: job.user.matches(job.labels.pattern)`, "when: line 1: matches is accepted with a pattern that stands in the condition itself"},
+		{`when: '[job.user].exists(x, matches("a", "^" + x))'`, "matches is accepted with a pattern that stands in the condition itself"},
+		{`when: job.user.matches("(a{0,30}){30}b")`, "exceeds limit of 1000"},
 		{"when: |\n " + bomb + " != []", "units of work for any job; at most 1000000 are accepted"},
 		{"when: '" + strings.Repeat(" ", 16<<10) + "true'", "16388 bytes long; at most 16384 are accepted"},
 		{"when: ''", "line 1: a condition in CEL is expected"},
@@ -166,6 +171,9 @@ func TestWhenIsBounded(t *testing.T) {
 		`job.body.ints.all(a, job.body.text + "x" != job.body.text + "y")`,
 		`size(job.body.ints.map(a, job.body.text + string(a))) > 0`,
 		`size(job.body.ints.map(a, job.body.text.split(""))) > 0`,
+		`job.body.text.matches("(a{0,20}){20}c")`,
+		`matches(job.body.text, "(a{0,20}){20}c")`,
+		`job.body.ints.all(a, !job.user.matches("(a{0,20}){20}Z"))`,
 		`job.body.ints.exists(a, job.body.deep.x.exists(b, b == {"a": [a + 1]}))`,
 	} {
 		err := conditional(t, when).Allow(t.Context(), job)
@@ -178,6 +186,8 @@ func TestWhenIsBounded(t *testing.T) {
 		`job.body.ints.all(a, a == 1)`,
 		`!job.body.text.contains("abb")`,
 		`job.body.text.matches("^(ab)+$")`,
+		`matches(job.body.text, "(?i)ABAB$|^abba")`,
+		`job.user.matches("^(a{0,20}){20}da@")`,
 		`job.body.deep == job.body.deep`,
 		`size(job.body.text.split("b")) > 5`,
 	} {
@@ -220,7 +230,7 @@ func BenchmarkAllow(b *testing.B) {
 // Whatever is asked of whatever job, the answer is yes or a refusal, and soon.
 func FuzzWhen(f *testing.F) {
 	for _, job := range []string{adas, graces, own} {
-		for _, when := range []string{`job.params.q == "x"`, `job.body.parts.exists(p, p == job.params.x)`, `job.user.matches(job.labels.re)`, `has(job.body.a.b)`, `[job.body].map(x, x.y + x.z)[0] == 5`} {
+		for _, when := range []string{`job.params.q == "x"`, `job.body.parts.exists(p, p == job.params.x)`, `job.user.matches("^a(d|b)*@")`, `has(job.body.a.b)`, `[job.body].map(x, x.y + x.z)[0] == 5`} {
 			f.Add(when, job)
 		}
 	}

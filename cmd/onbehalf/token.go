@@ -40,10 +40,14 @@ func newToken() *cobra.Command {
 goes to standard error. Settings come from the same environment variables as the
 function's.
 
-A user's token (--user) is for scopes, or for what actions need; the policy is asked
-for it. Scopes are not held against the policy's actions: who asks for them answers
-for what is done with the token. A token of the service account itself is asked for
-with --service-account, and an OpenID Connect token for an audience with --id-token.
+A user's token (--user) is for scopes, or for what actions need. A token of the
+service account itself is asked for with --service-account, and an OpenID Connect
+token for an audience with --id-token.
+
+The policy is asked for all three, and without one there is no token. Scopes are not
+held against the policy's actions: who asks for them answers for what is done with
+the token. Of the service account itself there is one, and an ID token, only where
+serviceAccountActions lists something.
 
 Exit status: 2 wrong use or configuration · 3 a fault that an operator or
 administrator must mend · 1 no token for another reason.`,

@@ -188,6 +188,44 @@ func TestNoToken(t *testing.T) {
 	}
 }
 
+// Without a policy there is no token of any kind; and none of the service account
+// where the policy gives it nothing to do as itself.
+func TestNoTokenWithoutAPolicy(t *testing.T) {
+	s, _ := world(t)
+	own := [][]string{
+		{"--service-account", "--scope", labels},
+		{"--service-account", "--action", "sql.instances.list"},
+		{"--id-token", "https://run.example"},
+	}
+	refused := func(says string, kinds [][]string) {
+		t.Helper()
+		for _, kind := range kinds {
+			out, people, status := command(t, append([]string{"token"}, kind...)...)
+			if out != "" || status != exitSomeFailed || !strings.Contains(people, says) || !strings.Contains(people, "serviceAccountActions") && kind[0] != "--user" {
+				t.Errorf("%v: exit status %d, %d bytes\n%s", kind, status, len(out), people)
+			}
+		}
+	}
+	policy := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(os.Getenv("ONBEHALF_POLICY"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	policy("domains: [example.com]\nactions: ['*']\n")
+	refused("The policy does not allow", own)
+	policy("serviceAccountActions: [sql.instances.list]\nwhen: job.as == 'serviceAccount'\n")
+	out, people, status := command(t, "token", "--service-account", "--scope", labels)
+	if out != "" || status != exitSomeFailed || !strings.Contains(people, "Name the actions") {
+		t.Errorf("with a condition: exit status %d\n%s", status, people)
+	}
+	t.Setenv("ONBEHALF_POLICY", "")
+	refused("No policy is set", append(own, []string{"--user", "ada@example.com", "--scope", labels}))
+	if calls := s.Calls(); calls["signJwt"]+calls["generateAccessToken"]+calls["generateIdToken"] > 0 {
+		t.Errorf("a token was asked for: %v", calls)
+	}
+}
+
 // An administrator is no more given away here than in a job.
 func TestNoTokenOfAnAdministrator(t *testing.T) {
 	s, _ := world(t)

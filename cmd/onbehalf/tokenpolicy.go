@@ -20,18 +20,13 @@ import (
 // allowed asks the policy, and gives the scopes that were asked for, by
 // themselves or by actions.
 func (f *tokenFlags) allowed(ctx context.Context, a *access.Access, cfg config.Config) ([]string, error) {
-	if f.idToken != "" {
-		return nil, nil
-	}
 	p, err := f.readPolicy(ctx, a, cfg)
 	if err != nil {
 		return nil, err
 	}
 	scopes, methods := slices.Clone(f.scopes), actions.NewMethods()
-	if f.user != "" && len(f.scopes) > 0 {
-		if err := f.refused(ctx, a, cfg.Admin, p.AllowUser(ctx, f.user)); err != nil {
-			return nil, err
-		}
+	if err := f.refused(ctx, a, cfg.Admin, f.anyAction(ctx, p)); err != nil {
+		return nil, err
 	}
 	for _, action := range f.actions {
 		d, err := methods.Describe(action)
@@ -49,6 +44,22 @@ func (f *tokenFlags) allowed(ctx context.Context, a *access.Access, cfg config.C
 	}
 	slices.Sort(scopes)
 	return slices.Compact(scopes), nil
+}
+
+// anyAction asks the policy for a token that is for no action in particular.
+func (f *tokenFlags) anyAction(ctx context.Context, p *policy.Policy) error {
+	switch {
+	case f.idToken != "":
+		return p.AllowServiceAccount()
+	case len(f.scopes) == 0: // each action is asked for
+		return nil
+	case f.user != "":
+		return p.AllowUser(ctx, f.user)
+	}
+	if err := p.AllowServiceAccount(); err != nil {
+		return err
+	}
+	return p.AllowScopes()
 }
 
 // readPolicy reads the policy that the flag or the setting names; nil where none does.

@@ -69,14 +69,35 @@ func (p *Policy) AllowUser(ctx context.Context, user string) error {
 			return refusal
 		}
 	}
+	if err := p.AllowScopes(); err != nil || !p.ProtectsAdmins() {
+		return err
+	}
+	return p.spare(ctx, user)
+}
+
+// AllowServiceAccount gives nil where the service account may act as itself with
+// something. An error is a [*Refusal].
+func (p *Policy) AllowServiceAccount() error {
 	switch {
-	case p.when != nil:
+	case p == nil:
+		return noPolicy(jobs.Job{As: jobs.AsServiceAccount, Action: "sql.instances.list"})
+	case len(p.ServiceAccountActions) == 0:
+		return &Refusal{
+			"actionNotAllowed", "The policy does not allow the service account to act as itself.",
+			"If it may, list what it may call in serviceAccountActions in the policy.",
+		}
+	}
+	return nil
+}
+
+// AllowScopes gives nil where scopes may stand for actions: no condition has to be
+// held against an action. An error is a [*Refusal].
+func (p *Policy) AllowScopes() error {
+	if p != nil && p.when != nil {
 		return &Refusal{
 			"whenNotMet", "The policy has a condition, when, which can only be held against an action.",
 			"Name the actions that it is for, in place of scopes.",
 		}
-	case p.ProtectsAdmins():
-		return p.spare(ctx, user)
 	}
 	return nil
 }

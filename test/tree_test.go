@@ -258,6 +258,44 @@ func TestTheProjectHasItsPapers(t *testing.T) {
 	}
 }
 
+// A file of the tree is text, and no longer than this.
+const (
+	maxFile = 2 << 20
+	head    = 8 << 10 // in which a file that is no text has a NUL
+)
+
+// noText says why a file should not be in the tree, or is empty.
+func noText(data string) string {
+	switch {
+	case strings.Contains(data[:min(len(data), head)], "\x00"):
+		return "is no text"
+	case len(data) > maxFile:
+		return fmt.Sprintf("is %d bytes long, of at most %d", len(data), maxFile)
+	}
+	return ""
+}
+
+func TestTheTreeIsText(t *testing.T) {
+	for _, name := range treeFiles(t) {
+		if why := noText(read(t, name)); why != "" {
+			t.Errorf("%s: %s, and who clones would carry it for good; if a command made it, take it out (git rm --cached) and name it in .gitignore; what tests need they make when they run", name, why)
+		}
+	}
+}
+
+func TestTheSearchForBinariesFindsThem(t *testing.T) {
+	for _, data := range []string{"\x7fELF\x02\x01\x01\x00", strings.Repeat("a", head-1) + "\x00", strings.Repeat("a", maxFile+1)} {
+		if noText(data) == "" {
+			t.Errorf("noText(%.8q…) = none; want one", data)
+		}
+	}
+	for _, data := range []string{"", "text", "naïve – 歓迎", strings.Repeat("a", maxFile)} {
+		if why := noText(data); why != "" {
+			t.Errorf("noText(%.8q…) = %s; want none", data, why)
+		}
+	}
+}
+
 // secrets are what Google's secrets look like. Each pattern asks for enough of
 // a body that code and prose about them do not match.
 var secrets = []struct {

@@ -53,7 +53,12 @@ func TestThePolicyIsReadAtStart(t *testing.T) {
 	if os.WriteFile(good, []byte("domains: [example.com]"), 0o600) != nil || os.WriteFile(bad, []byte("domain: x"), 0o600) != nil {
 		t.Fatal("cannot write the policies")
 	}
+	slip := filepath.Join(t.TempDir(), "slip.yaml")
+	if err := os.WriteFile(slip, []byte("domains: [example.com]\nactions: [gmail.users.message.insert]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for policy, says := range map[string]string{
+		slip:                    "ONBEHALF_POLICY: actions[0], line 2: is \"gmail.users.message.insert\", which is no method",
 		good:                    "",
 		"sm://p-12345/policy/1": "",
 		bad:                     "ONBEHALF_POLICY: " + bad + ": not a policy",

@@ -85,6 +85,9 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 	if x.actions, err = actions.New(ctx, actions.Config{HTTP: x.google.HTTP, Own: x.google.OwnHTTP, StorageEmulator: storageEmulator(cfg.StorageEmulator)}); err != nil {
 		return nil, err
 	}
+	if err := x.policy.CheckActions(x.actions.Fits); err != nil {
+		return nil, fmt.Errorf("ONBEHALF_POLICY: %w", err)
+	}
 	if x.results == nil {
 		err = x.connectResults(ctx, cfg)
 	}

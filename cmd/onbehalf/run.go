@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onbehalf-dev/onbehalf/functions"
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/policy"
@@ -150,6 +151,9 @@ func readPolicy(file string) (*policy.Policy, error) {
 		return nil, fmt.Errorf("--policy: %w", err)
 	}
 	p, err := policy.Parse(data)
+	if err == nil {
+		err = p.CheckActions(actions.NewMethods().Fits)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--policy: %s: %w", file, err)
 	}

@@ -80,6 +80,9 @@ func (f *tokenFlags) readPolicy(ctx context.Context, a *access.Access, cfg confi
 		return nil, fmt.Errorf("policy: %w", err)
 	}
 	p, err := policy.Parse(data)
+	if err == nil {
+		err = p.CheckActions(actions.NewMethods().Fits)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("policy: %s: %w", from, err)
 	}

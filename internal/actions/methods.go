@@ -3,6 +3,9 @@ package actions
 import (
 	"bytes"
 	"embed"
+	"errors"
+	"fmt"
+	"path"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -55,6 +58,39 @@ func (ms *Methods) meant(id string) string {
 		ids = append(ids, m.ID)
 	}
 	return didYouMean(id, ids)
+}
+
+// Fits gives nil where a job may call some method that fits the glob, in which *
+// stands for any characters; otherwise what is wrong with the glob. It reads the
+// facts of the APIs that may have one.
+func (ms *Methods) Fits(glob string) error {
+	if !strings.Contains(glob, "*") {
+		var wrong *jobs.FieldError
+		if _, err := ms.find(glob); errors.As(err, &wrong) {
+			return errors.New(wrong.Problem)
+		}
+		return nil
+	}
+	begins, _, _ := strings.Cut(glob, "*")
+	for _, name := range ms.facts.Names() {
+		if (strings.HasPrefix(name+".", begins) || strings.HasPrefix(begins, name+".")) && ms.fitsOne(glob, name) {
+			return nil
+		}
+	}
+	return fmt.Errorf("is %s, which fits no method that may be called; onbehalf actions lists them", jobs.Quote(glob))
+}
+
+// fitsOne tells whether a glob fits one of an API's methods that may be called.
+func (ms *Methods) fitsOne(glob, name string) bool {
+	api, _ := ms.facts.API(name)
+	return slices.ContainsFunc(api.Methods, func(m *discovery.Method) bool {
+		ok, err := path.Match(glob, m.ID)
+		if err != nil || !ok {
+			return false
+		}
+		_, err = ms.find(m.ID)
+		return err == nil
+	})
 }
 
 // Description is all that a person has to know to write a job for a method.

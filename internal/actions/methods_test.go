@@ -143,3 +143,22 @@ func TestMatching(t *testing.T) {
 		t.Errorf("no pattern: %q", text)
 	}
 }
+
+// Each glob that fits something may stand in a policy, and none that fits nothing.
+func TestFits(t *testing.T) {
+	ms := actions.NewMethods()
+	for glob, says := range map[string]string{
+		"*": "", "gmail.*": "", "gmail.users.messages.*": "", "*.users.messages.insert": "", "gm*.insert": "", "gmail.users.messages.insert": "", "*insert": "",
+		"gmail.users.message.insert": "did you mean gmail.users.messages.insert?",
+		"gmail.users.message.*":      "fits no method that may be called",
+		"nothing.*":                  "fits no method that may be called",
+		"*.nothing":                  "fits no method that may be called",
+		"iam.projects.serviceAccounts.keys.create": "answers with a secret",
+		"script.scripts.*":                         "fits no method that may be called",
+		"":                                         "is no method",
+	} {
+		if err := ms.Fits(glob); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", glob, err)
+		}
+	}
+}

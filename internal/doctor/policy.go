@@ -77,6 +77,9 @@ func (e *exam) readPolicy(ctx context.Context) error {
 	if err == nil {
 		e.o.Policy, err = policy.Parse(data)
 	}
+	if err == nil {
+		err = e.o.Policy.CheckActions(e.methods.Fits)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.o.From, err)
 	}

@@ -130,6 +130,26 @@ func (f *file) check() error {
 	return nil
 }
 
+// CheckActions refuses a glob that fits no method: it allows nothing, and so is a
+// slip. fits says what is wrong with one, as [Parse] does of a field.
+func (p *Policy) CheckActions(fits func(glob string) error) error {
+	if p == nil {
+		return nil
+	}
+	for _, list := range []struct {
+		field string
+		globs []string
+	}{{"actions", p.Actions}, {"serviceAccountActions", p.ServiceAccountActions}} {
+		for i, glob := range list.globs {
+			if err := fits(glob); err != nil {
+				item := itemOf(list.field, i)
+				return fmt.Errorf("%s, line %d: %w", item, p.lines[item], err)
+			}
+		}
+	}
+	return nil
+}
+
 func checkGlobs(field string, globs []string) error {
 	for i, glob := range globs {
 		if !actionPattern.MatchString(glob) {

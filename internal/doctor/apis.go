@@ -90,7 +90,7 @@ func (e *exam) askAPIs(ctx context.Context, project string, services []string) {
 			is, told := on[s]
 			switch {
 			case err != nil || status != http.StatusOK || !told:
-				e.skip("api", s, "whether it is on in "+project+" may not be asked with these rights; the calls below show it")
+				e.skip("api", s, "whether it is on in "+project+" may not be asked with these rights; a call that is answered shows it")
 			case is:
 				e.pass("api", s, "is on in "+project)
 			default:

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/directory"
 	"github.com/onbehalf-dev/onbehalf/internal/explain"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
@@ -21,6 +23,19 @@ func (e *exam) calls(ctx context.Context) {
 	for _, service := range e.services() {
 		e.callAPI(ctx, all, service)
 	}
+	if e.cfg.Admin == "" && !e.showsUser() {
+		e.miss("user", "", "set ONBEHALF_ADMIN to have "+e.o.User+" looked up; no call has shown what the account has")
+	}
+}
+
+// showsUser tells whether a call that was answered has shown what the user must have:
+// a mailbox, where there is anything to be done in it.
+func (e *exam) showsUser() bool {
+	services := e.services()
+	if slices.Contains(services, gmail) {
+		services = []string{gmail}
+	}
+	return slices.ContainsFunc(services, func(s string) bool { return e.is("call "+s, Passed) })
 }
 
 func (e *exam) callAPI(ctx context.Context, all *actions.Actions, service string) {
@@ -34,7 +49,7 @@ func (e *exam) callAPI(ctx context.Context, all *actions.Actions, service string
 		e.skip("call", service, "because of "+e.missingOf(service))
 		return
 	case p.Job.Action == "":
-		e.skip("call", service, "it has no read that needs nothing but the user; a job shows it")
+		e.missCall(service, "it has no read that needs nothing but the user; a job shows it")
 		return
 	}
 	token, err := e.google.Minter.Token(ctx, e.o.User, scopes...)
@@ -49,6 +64,18 @@ func (e *exam) callAPI(ctx context.Context, all *actions.Actions, service string
 		_, err = call.Do(ctx, token.Authorize)
 	}
 	e.called(service, p, scopes, err)
+}
+
+// missCall says why no call shows what there is of the API, so that whether it is on
+// is not seen either, unless that was told.
+func (e *exam) missCall(service, why string) {
+	e.miss("call", service, why)
+	read := service == directory.Service && e.is("administrator", Passed)
+	for i, c := range e.report.Checks {
+		if c.ID() == "api "+service && c.Status == NotReached && !read {
+			e.report.Checks[i].Unseen = true
+		}
+	}
 }
 
 // probe is a read of the API for which there is a token: one that its scopes
@@ -87,7 +114,7 @@ func (e *exam) called(service string, p actions.Probe, scopes []string, err erro
 		return
 	}
 	if !errors.As(err, &refused) { // the job is ours
-		e.skip("call", service, p.Job.Action+" cannot be called: "+err.Error())
+		e.missCall(service, p.Job.Action+" cannot be called: "+err.Error())
 		return
 	}
 	n := e.names(scopes...)
@@ -95,10 +122,21 @@ func (e *exam) called(service string, p actions.Probe, scopes []string, err erro
 	m := explain.Of(explain.Answer{Stage: jobs.StageCall, Status: refused.Status, Code: refused.Reason, Text: refused.Untrusted()})
 	switch {
 	case m.Row == "A8" && !p.Permitted:
-		e.pass("call", service, "takes the token, which permits no read that needs nothing but the user; whether "+e.o.User+" has what a job then needs shows only there, or in the Directory")
+		e.missCall(service, e.notPermitted(service, scopes))
 	case m.Fault == author: // which is not the set-up's
-		e.skip("call", service, "it takes the token, but "+p.Job.Action+" was not answered: "+m.For(n).Message)
+		e.missCall(service, "it takes the token, but "+p.Job.Action+" was not answered: "+m.For(n).Message)
 	default:
 		e.fail("call", service, shown(m, refused.Error()).For(n))
 	}
+}
+
+// notPermitted says what a token for scopes that permit no read leaves open: the API
+// refuses it for that before it looks any further.
+func (e *exam) notPermitted(service string, scopes []string) string {
+	left := "whether " + service + " is on for " + e.o.User
+	if !e.is("api "+service, Passed) {
+		left = "whether the API is on, and " + left + ","
+	}
+	return "the token was taken; no read that needs nothing but the user is permitted by " + strings.Join(scopes, " ") +
+		", so " + left + " shows only in a job"
 }

@@ -38,6 +38,9 @@ type Check struct {
 	Status Status `json:"status"`
 	// Says is what was found, or why it was not reached.
 	Says string `json:"says"`
+	// Unseen says of a check that was not reached that nothing else shows what it would
+	// have shown, though no other check failed.
+	Unseen bool `json:"unseen,omitempty"`
 	// Fault is who must act, and Fix what they do; of failed checks only.
 	Fault jobs.Fault `json:"fault,omitempty"`
 	Fix   string     `json:"fix,omitempty"`
@@ -148,10 +151,18 @@ func Examine(ctx context.Context, o Options) (*Report, error) {
 
 // next is what to do first.
 func (e *exam) next() string {
+	var unseen []string
 	for _, c := range e.report.Checks {
-		if c.Status == Failed {
+		switch {
+		case c.Status == Failed:
 			return c.Fix
+		case c.Unseen:
+			unseen = append(unseen, c.ID())
 		}
 	}
-	return "Nothing has to be mended. Publish a job to " + e.cfg.JobsTopic + ", or try: " + e.o.Run
+	found := "Nothing has to be mended."
+	if len(unseen) > 0 {
+		found = "Nothing that could be seen has to be mended; not seen: " + strings.Join(unseen, ", ") + "."
+	}
+	return found + " Publish a job to " + e.cfg.JobsTopic + ", or try: " + e.o.Run
 }

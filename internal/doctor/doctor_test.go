@@ -973,11 +973,84 @@ func TestWhatIsNotToBeSeen(t *testing.T) {
 	for id, words := range map[string]string{
 		"call sheets.googleapis.com":           "no read that needs nothing but the user",
 		"call siteverification.googleapis.com": "siteVerification.webResource.list was not answered",
-		"call gmail.googleapis.com":            "permits no read",
+		"call gmail.googleapis.com":            "no read that needs nothing but the user is permitted",
 	} {
 		if !strings.Contains(says[id], words) {
 			t.Errorf("%s: %q, want %q", id, says[id], words)
 		}
+	}
+}
+
+// What nothing has shown is not said to be in order: the last line names it. It is
+// no failure.
+func TestWhatWasNotSeen(t *testing.T) {
+	const mail = "gmail.googleapis.com"
+	for name, c := range map[string]struct {
+		breaks func(*patient)
+		unseen []string
+		says   string // of the last one
+	}{
+		"an answered call shows the rest":       {func(*patient) {}, nil, ""},
+		"it shows an API that may not be asked": {func(p *patient) { p.world.Viewers = []string{} }, nil, ""},
+		"no read is permitted": {
+			func(p *patient) { p.actions = []string{insert} },
+			[]string{"user", "call " + mail},
+			"so whether " + mail + " is on for " + ada + " shows only in a job",
+		},
+		"another API's call shows no mailbox": {
+			func(p *patient) { p.actions = []string{insert, events} },
+			[]string{"user", "call " + mail},
+			"gmail.insert, so",
+		},
+		"the Directory shows the user": {
+			func(p *patient) {
+				p.actions, p.settings = []string{insert}, []string{"ONBEHALF_ADMIN=" + admin}
+			},
+			[]string{"call " + mail},
+			"so whether " + mail,
+		},
+		"no read is permitted, and the API may not be asked": {
+			func(p *patient) { p.actions, p.world.Viewers = []string{insert}, []string{} },
+			[]string{"api " + mail, "user", "call " + mail},
+			"so whether the API is on, and whether " + mail + " is on for " + ada + ", shows only in a job",
+		},
+		"the Directory shows its own API": {
+			func(p *patient) {
+				p.actions, p.settings, p.world.Viewers = []string{"directory.groups.insert"}, []string{"ONBEHALF_ADMIN=" + admin}, []string{}
+				p.order(sandbox.Fault{Row: "A4", Call: "directory.groups.list"})
+			},
+			[]string{"call admin.googleapis.com"},
+			"",
+		},
+		"the API has no read": {
+			func(p *patient) { p.actions = []string{labels, "sheets.spreadsheets.get"} },
+			[]string{"call sheets.googleapis.com"},
+			"a job shows it",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := healthy()
+			c.breaks(p)
+			r := p.examine(t)
+			check(t, r, nil, "", nil)
+			var unseen []string
+			says := ""
+			for _, check := range r.Checks {
+				if check.Unseen {
+					unseen, says = append(unseen, check.ID()), check.Says
+				}
+			}
+			if diff := cmp.Diff(c.unseen, unseen); diff != "" || !strings.Contains(says, c.says) {
+				t.Errorf("%s: %s", diff, says)
+			}
+			next := "Nothing has to be mended. Publish"
+			if c.unseen != nil {
+				next = "Nothing that could be seen has to be mended; not seen: " + strings.Join(c.unseen, ", ") + ". Publish"
+			}
+			if !strings.HasPrefix(r.Next, next) {
+				t.Errorf("next: %q, want %q", r.Next, next)
+			}
+		})
 	}
 }
 

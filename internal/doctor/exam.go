@@ -105,6 +105,16 @@ func (e *exam) skip(name, of, why string) {
 	e.add(Check{Name: name, Of: of, Status: NotReached, Says: why})
 }
 
+// miss says of a check what skip does, and that nothing else shows what it would have.
+func (e *exam) miss(name, of, why string) {
+	e.add(Check{Name: name, Of: of, Status: NotReached, Says: why, Unseen: true})
+}
+
+// is tells whether that came of the check of this id.
+func (e *exam) is(id string, s Status) bool {
+	return slices.ContainsFunc(e.report.Checks, func(c Check) bool { return c.ID() == id && c.Status == s })
+}
+
 // block says that a step was not reached because of a check that failed.
 func (e *exam) block(step, cause string) {
 	e.skip(step, "", "because of "+cause)

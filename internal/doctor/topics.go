@@ -18,7 +18,7 @@ func (e *exam) topics(ctx context.Context) {
 		e.skip("topic", "", "set PUBSUB_EMULATOR_HOST: what is of a sandbox must not go to the real Pub/Sub")
 		return
 	case e.google.Own.Missing() != nil:
-		e.skip("topic", "", "there is no identity to look at topics with; the function needs one to publish results")
+		e.miss("topic", "", "there is no identity to look at topics with; the function needs one to publish results")
 		return
 	default:
 		opts = []option.ClientOption{option.WithAuthCredentials(e.google.Own.Credentials())}
@@ -44,7 +44,7 @@ func (e *exam) topic(ctx context.Context, id string, publishes bool, opts []opti
 	got, err := pubsubio.LookAt(ctx, project, id, opts...)
 	switch {
 	case err != nil:
-		e.skip("topic", id, "cannot be looked at: "+err.Error())
+		e.miss("topic", id, "cannot be looked at: "+err.Error())
 	case got == pubsubio.Missing:
 		e.fail("topic", id, operators("There is no topic "+id+" in "+project+".", "gcloud pubsub topics create "+id+" --project="+project))
 	case got == pubsubio.Publishable:

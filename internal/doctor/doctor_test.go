@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -68,6 +69,7 @@ type patient struct {
 	actions  []string
 	topics   []string // that exist
 	publish  []string // permissions on them; nil: as an emulator, which does not tell
+	silent   bool     // Pub/Sub takes connections, and never answers
 	file     string   // of credentials; "": the runtime's of the world
 	patience time.Duration
 	told     []string
@@ -151,7 +153,15 @@ func (s iamPolicy) TestIamPermissions(_ context.Context, r *iampb.TestIamPermiss
 // pubSub serves Pub/Sub with the topics, and says how it is reached.
 func (p *patient) pubSub(t *testing.T) []option.ClientOption {
 	t.Helper()
-	if p.topics == nil {
+	switch {
+	case p.silent:
+		listening, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = listening.Close() })
+		return reachedAt(listening.Addr().String())
+	case p.topics == nil:
 		return nil // whatever the environment names
 	}
 	var names []string
@@ -169,8 +179,12 @@ func (p *patient) pubSub(t *testing.T) []option.ClientOption {
 			t.Fatal(err)
 		}
 	}
+	return reachedAt(server.Addr)
+}
+
+func reachedAt(address string) []option.ClientOption {
 	return []option.ClientOption{
-		option.WithEndpoint(server.Addr), option.WithoutAuthentication(),
+		option.WithEndpoint(address), option.WithoutAuthentication(),
 		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
 	}
 }
@@ -1082,6 +1096,25 @@ func TestPubSubOfASandbox(t *testing.T) {
 	check(t, r, nil, "", nil)
 	if got := ids(r, doctor.NotReached); !slices.Contains(got, "topic") {
 		t.Errorf("not reached: %q", got)
+	}
+	if strings.Contains(r.Next, "not seen") { // for it was not to be looked at
+		t.Error(r.Next)
+	}
+
+	server.Close()
+	p.settings = []string{"PUBSUB_EMULATOR_HOST=" + server.Addr}
+	check(t, p.examine(t), []string{"topic"}, jobs.FaultOperator, []string{"Start the emulator", "unset PUBSUB_EMULATOR_HOST"})
+}
+
+// A Pub/Sub that never answers is one failure, and soon.
+func TestPubSubIsSilent(t *testing.T) {
+	t.Parallel()
+	p := healthy()
+	p.silent = true
+	begun := time.Now()
+	check(t, p.examine(t), []string{"topic"}, jobs.FaultGoogle, []string{"status.cloud.google.com"})
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }
 

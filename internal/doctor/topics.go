@@ -2,10 +2,14 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"time"
 
 	"google.golang.org/api/option"
 
+	"github.com/onbehalf-dev/onbehalf/internal/explain"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 )
 
@@ -23,11 +27,14 @@ func (e *exam) topics(ctx context.Context) {
 	default:
 		opts = []option.ClientOption{option.WithAuthCredentials(e.google.Own.Credentials())}
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	e.topic(ctx, e.cfg.JobsTopic, false, opts)
-	e.topic(ctx, e.cfg.ResultsTopic, true, opts)
+	if e.topic(ctx, e.cfg.JobsTopic, false, opts) {
+		e.topic(ctx, e.cfg.ResultsTopic, true, opts)
+	}
 }
+
+// topicTimeout bounds looking at one topic: Pub/Sub answers in far less, and an
+// emulator that was forgotten shows in it.
+const topicTimeout = 5 * time.Second
 
 // environ is the value of a variable that is not ours.
 func (e *exam) environ(name string) string {
@@ -39,10 +46,16 @@ func (e *exam) environ(name string) string {
 	return ""
 }
 
-func (e *exam) topic(ctx context.Context, id string, publishes bool, opts []option.ClientOption) {
+// topic looks at one; false says that Pub/Sub cannot be reached.
+func (e *exam) topic(ctx context.Context, id string, publishes bool, opts []option.ClientOption) bool {
+	ctx, cancel := context.WithTimeout(ctx, topicTimeout)
+	defer cancel()
 	project := e.google.Project
 	got, err := pubsubio.LookAt(ctx, project, id, opts...)
 	switch {
+	case errors.Is(err, pubsubio.ErrUnreachable):
+		e.fail("topic", "", e.unreachable())
+		return false
 	case err != nil:
 		e.miss("topic", id, "cannot be looked at: "+err.Error())
 	case got == pubsubio.Missing:
@@ -57,6 +70,19 @@ func (e *exam) topic(ctx context.Context, id string, publishes bool, opts []opti
 	default:
 		e.pass("topic", id, "exists")
 	}
+	return true
+}
+
+// unreachable says that Pub/Sub does not answer: Google's, or the emulator that the
+// environment names.
+func (e *exam) unreachable() explain.Meaning {
+	if emulator := e.environ("PUBSUB_EMULATOR_HOST"); emulator != "" {
+		return operators("No emulator of Pub/Sub answers at "+jobs.Quote(emulator)+", which PUBSUB_EMULATOR_HOST names.",
+			"Start the emulator there (gcloud beta emulators pubsub start --host-port=HOST:PORT), or: unset PUBSUB_EMULATOR_HOST")
+	}
+	m := e.of(explain.Answer{Stage: jobs.StageCall, Code: "noAnswer"}, e.names())
+	m.Message = "Pub/Sub does not answer."
+	return m
 }
 
 // ledger is the process's own memory, the only one that the settings accept.

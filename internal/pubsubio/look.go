@@ -24,9 +24,12 @@ const (
 	There                        // it is there, and whether it may is not told, as by an emulator
 )
 
+// ErrUnreachable is of a Pub/Sub that does not answer.
+var ErrUnreachable = errors.New("Pub/Sub does not answer")
+
 // LookAt sees whether a topic exists and may be published to, without publishing
-// anything. PUBSUB_EMULATOR_HOST is honoured. An error holds no more of Google's
-// answer than its code.
+// anything. PUBSUB_EMULATOR_HOST is honoured. An error is ErrUnreachable also where
+// ctx ends first; otherwise it holds no more of Google's answer than its code.
 func LookAt(ctx context.Context, project, id string, opts ...option.ClientOption) (Topic, error) {
 	client, err := pubsub.NewClient(ctx, project, opts...)
 	if err != nil {
@@ -41,18 +44,20 @@ func LookAt(ctx context.Context, project, id string, opts ...option.ClientOption
 	case err == nil && len(may.GetPermissions()) > 0:
 		return Publishable, nil
 	case err == nil: // which is also said of a topic that is not there
-		if _, err = client.TopicAdminClient.GetTopic(ctx, &pubsubpb.GetTopicRequest{Topic: name}); status.Code(err) == codes.NotFound {
-			return Missing, nil
+		_, err = client.TopicAdminClient.GetTopic(ctx, &pubsubpb.GetTopicRequest{Topic: name})
+		if code := status.Code(err); code == codes.OK || code == codes.PermissionDenied {
+			return Refused, nil
 		}
-		return Refused, nil // whether or not it may be looked at
 	case status.Code(err) == codes.Unimplemented: // by an emulator
 		_, err = client.TopicAdminClient.GetTopic(ctx, &pubsubpb.GetTopicRequest{Topic: name})
 	}
-	switch code := status.Code(err); code {
-	case codes.OK:
+	switch code := status.Code(err); {
+	case code == codes.OK:
 		return There, nil
-	case codes.NotFound:
+	case code == codes.NotFound:
 		return Missing, nil
+	case code == codes.Unavailable, code == codes.DeadlineExceeded, ctx.Err() != nil:
+		return 0, ErrUnreachable
 	default:
 		return 0, errors.New("Pub/Sub answers " + code.String())
 	}

@@ -2,8 +2,11 @@ package pubsubio_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/iam/apiv1/iampb"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
@@ -45,6 +48,8 @@ func TestLookAt(t *testing.T) {
 		"there, in an emulator":                 {"onbehalf-jobs", nil, pubsubio.There, ""},
 		"missing, in an emulator":               {"none", nil, pubsubio.Missing, ""},
 		"an answer that says nothing of topics": {"onbehalf-jobs", &permissions{err: status.Error(codes.PermissionDenied, "hostile")}, 0, "Pub/Sub answers PermissionDenied"},
+		"no answer":                             {"onbehalf-jobs", &permissions{err: status.Error(codes.Unavailable, "hostile")}, 0, pubsubio.ErrUnreachable.Error()},
+		"no answer in time":                     {"onbehalf-jobs", &permissions{err: status.Error(codes.DeadlineExceeded, "hostile")}, 0, pubsubio.ErrUnreachable.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := pstest.NewServerWithCallback(0, func(s *grpc.Server) {
@@ -70,5 +75,21 @@ func TestLookAt(t *testing.T) {
 				t.Errorf("%d messages were published", n)
 			}
 		})
+	}
+}
+
+// What takes a connection and never answers is waited for no longer than ctx lasts.
+func TestLookAtWhatIsSilent(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = pubsubio.LookAt(ctx, "p", "onbehalf-jobs", option.WithEndpoint(silent.Addr().String()), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	if !errors.Is(err, pubsubio.ErrUnreachable) {
+		t.Errorf("%v, want %v", err, pubsubio.ErrUnreachable)
 	}
 }

@@ -489,6 +489,15 @@ var cases = map[string]struct {
 		jobs.FaultOperator,
 		[]string{"when"},
 	},
+	"the policy protects the user, whatever its condition needs": {
+		func(_ *testing.T, p *patient) {
+			p.policy += "when: job.labels.campaign == 'welcome'\n"
+			p.user, p.settings = admin, []string{"ONBEHALF_ADMIN=" + admin}
+		},
+		[]string{"policy protectAdmins"},
+		jobs.FaultOperator,
+		[]string{"protectAdmins: false"},
+	},
 	"the policy protects the user": {
 		func(_ *testing.T, p *patient) { p.user, p.settings = admin, []string{"ONBEHALF_ADMIN=" + admin} },
 		[]string{"policy protectAdmins"},
@@ -1006,6 +1015,14 @@ func TestWhatWasNotSeen(t *testing.T) {
 	}{
 		"an answered call shows the rest":       {func(*patient) {}, nil, ""},
 		"it shows an API that may not be asked": {func(p *patient) { p.world.Viewers = []string{} }, nil, ""},
+		"the policy depends on the job": {
+			func(p *patient) {
+				p.actions = []string{labels}
+				p.policy += "when: job.labels.campaign == 'welcome'\n"
+			},
+			[]string{"policy " + labels},
+			"depends on the job (policy.yaml: when, line 3: job.labels.campaign == 'welcome'); try: onbehalf policy check policy.yaml --job FILE",
+		},
 		"no read is permitted": {
 			func(p *patient) { p.actions = []string{insert} },
 			[]string{"user", "call " + mail},

@@ -52,7 +52,7 @@ func (p *Policy) Allow(ctx context.Context, job jobs.Job) error {
 	case d.Refusal != nil:
 		return d.Refusal
 	case d.Unless != nil: // last, for it may cost a call
-		return p.spare(ctx, job.User)
+		return p.Spare(ctx, job.User)
 	}
 	return nil
 }
@@ -69,10 +69,10 @@ func (p *Policy) AllowUser(ctx context.Context, user string) error {
 			return refusal
 		}
 	}
-	if err := p.AllowScopes(); err != nil || !p.ProtectsAdmins() {
+	if err := p.AllowScopes(); err != nil {
 		return err
 	}
-	return p.spare(ctx, user)
+	return p.Spare(ctx, user)
 }
 
 // AllowServiceAccount gives nil where the service account may act as itself with
@@ -260,8 +260,12 @@ func (e *UnknownError) NotInDirectory(admin string) (message, fix string) {
 		"Name the user's primary address. If " + domain + " is a domain of another organisation, its users cannot be looked up: take it out of domains in the policy, or say protectAdmins: false there."
 }
 
-// spare refuses to act as an administrator.
-func (p *Policy) spare(ctx context.Context, user string) error {
+// Spare refuses to act as an administrator, where the policy protects them, and looks
+// at nothing else. Its errors are as those of Allow.
+func (p *Policy) Spare(ctx context.Context, user string) error {
+	if !p.ProtectsAdmins() {
+		return nil
+	}
 	if p.admins == nil {
 		return &UnknownError{user, errors.New("there is nobody to ask")}
 	}

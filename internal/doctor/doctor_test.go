@@ -1135,6 +1135,27 @@ func TestPubSubIsSilent(t *testing.T) {
 	}
 }
 
+// A policy that is not about users is not wrong: the doctor is the wrong one to ask.
+func TestPolicyForTheServiceAccountAlone(t *testing.T) {
+	p, err := policy.Parse([]byte("serviceAccountActions: ['sql.instances.list']"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := sandbox.New(sandbox.DefaultWorld(), sandbox.Options{KeyBits: 1024})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listening := httptest.NewServer(server)
+	defer listening.Close()
+	_, err = doctor.Examine(t.Context(), doctor.Options{
+		Environ: []string{"GOOGLE_CLOUD_PROJECT=" + project, "ONBEHALF_SANDBOX=" + listening.URL}, User: ada, Policy: p, From: "policy.yaml",
+		Access: access.Options{Caller: robot, Credentials: func() (*auth.Credentials, error) { return server.Credentials(robot), nil }},
+	})
+	if err == nil || !strings.Contains(err.Error(), "policy.yaml: has nothing for users") {
+		t.Error(err)
+	}
+}
+
 // Wrong use is told before anybody is asked.
 func TestWrongUse(t *testing.T) {
 	for name, c := range map[string]struct {

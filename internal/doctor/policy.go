@@ -88,6 +88,9 @@ func (e *exam) readPolicy(ctx context.Context) error {
 
 // listed takes the actions that the policy lists.
 func (e *exam) listed() (err error) {
+	if p := e.o.Policy; len(p.Actions) == 0 && len(p.ServiceAccountActions) > 0 {
+		return fmt.Errorf("%s: has nothing for users, but serviceAccountActions alone; the doctor examines acting as a user: name with --action what is to be done as one", e.o.From)
+	}
 	var ids []string
 	for _, m := range e.methods.List() {
 		named := func(glob string) bool { ok, _ := path.Match(glob, m.ID); return ok } // checked in Parse

@@ -814,6 +814,55 @@ func TestEachScopeMissingAlone(t *testing.T) {
 	}
 }
 
+// That there may be no entry is said where no scope at all is authorized.
+func TestWhetherThereIsAnEntry(t *testing.T) {
+	for name, c := range map[string]struct {
+		breaks func(*patient)
+		failed string
+		none   bool
+	}{
+		"no scope": {func(p *patient) { p.robot().DelegatedScopes = nil }, scope("gmail.insert"), true},
+		"no scope, the administrator's neither": {
+			func(p *patient) {
+				p.robot().DelegatedScopes, p.settings = nil, []string{"ONBEHALF_ADMIN=" + admin}
+			},
+			"administrator " + reading, true,
+		},
+		"the administrator's alone": {
+			func(p *patient) {
+				p.robot().DelegatedScopes, p.settings = []string{reading}, []string{"ONBEHALF_ADMIN=" + admin}
+			},
+			scope("gmail.insert"), false,
+		},
+		"that of an administrator who is none": {
+			func(p *patient) {
+				p.robot().DelegatedScopes, p.settings = []string{reading}, []string{"ONBEHALF_ADMIN=grace@example.com"}
+			},
+			scope("gmail.insert"), false,
+		},
+		"the user's other one": {
+			func(p *patient) {
+				p.robot().DelegatedScopes, p.actions = []string{scopes + "gmail.labels"}, []string{insert, labels}
+			},
+			scope("gmail.insert"), false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := healthy()
+			p.actions = []string{insert}
+			c.breaks(p)
+			r := p.examine(t)
+			i := slices.IndexFunc(r.Checks, func(check doctor.Check) bool { return check.ID() == c.failed && check.Status == doctor.Failed })
+			if i < 0 {
+				t.Fatalf("%s did not fail: %+v", c.failed, r)
+			}
+			if says := r.Checks[i].Says; strings.Contains(says, "there may be no entry at all") != c.none {
+				t.Error(says)
+			}
+		})
+	}
+}
+
 // A policy's refusal keeps the doctor from acting as the user.
 func TestWhomThePolicyRefusesNobodyActsAs(t *testing.T) {
 	for name, breaks := range map[string]func(*patient){

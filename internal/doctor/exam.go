@@ -37,10 +37,11 @@ type exam struct {
 	keys     keySet
 	clientID string
 	found    directory.User
-	exists   bool     // the user is in the Directory
-	wants    []want   // what the policy allows of what was asked for
-	missing  []string // scopes that are not authorized
-	granted  map[string]bool
+	exists   bool            // the user is in the Directory
+	wants    []want          // what the policy allows of what was asked for
+	missing  []string        // scopes that are not authorized
+	granted  map[string]bool // scopes for which there is a token as the user
+	entry    bool            // the Workspace has authorized some scope
 }
 
 // want is an action and what it takes.

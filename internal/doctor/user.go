@@ -28,6 +28,7 @@ func (e *exam) administrator(ctx context.Context) {
 	}
 	var refused *directory.Error
 	var m explain.Meaning
+	e.entry = err == nil || errors.As(err, &refused) // who asks the Directory has a token
 	switch {
 	case err == nil || directory.NotFound(err):
 		e.exists = err == nil
@@ -95,7 +96,7 @@ func (e *exam) scopes(ctx context.Context) {
 		}
 		_, err := e.google.Minter.Token(ctx, e.o.User, scope)
 		if err == nil {
-			e.granted[scope] = true
+			e.granted[scope], e.entry = true, true
 			e.pass("scope", scope, "is authorized, and acting as "+e.o.User+" works")
 			continue
 		}
@@ -172,7 +173,7 @@ func (e *exam) mendScopes() {
 	n := e.names(e.missing...)
 	m := e.of(explain.Mint("exchange", http.StatusUnauthorized, "unauthorized_client", ""), n)
 	none := ""
-	if len(e.granted) == 0 {
+	if !e.entry {
 		none = " None is: there may be no entry at all, or one of another client id than " + e.clientID + "."
 	}
 	for i := range e.report.Checks {

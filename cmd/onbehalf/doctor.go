@@ -41,7 +41,12 @@ the command or link; the last line is the one thing to do next.`,
 		Example: `  onbehalf doctor --user ada@example.com
   onbehalf doctor --user ada@example.com --action gmail.users.messages.insert --action calendar.events.insert
   onbehalf doctor --sandbox --user ada@example.com --action gmail.users.messages.insert`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("doctor: %q is not accepted; name the user with --user, and what is to be done with --action", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd, f) },
 	}
 	cmd.Flags().StringVar(&f.user, "user", "", "the user to act as, by the primary e-mail address")

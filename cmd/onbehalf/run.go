@@ -144,9 +144,9 @@ func (f runFlags) executor(ctx context.Context, stderr io.Writer) (*functions.Ex
 	return x, func() { _ = x.Close() }, nil
 }
 
-// readPolicy reads the file that --policy names.
+// readPolicy reads the policy that --policy names.
 func readPolicy(file string) (*policy.Policy, error) {
-	data, err := os.ReadFile(file)
+	data, err := readPolicyFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("--policy: %w", err)
 	}
@@ -158,6 +158,15 @@ func readPolicy(file string) (*policy.Policy, error) {
 		return nil, fmt.Errorf("--policy: %s: %w", file, err)
 	}
 	return p, nil
+}
+
+// readPolicyFile refuses a secret in words of its own: it is read by the function's
+// settings, and with the identity that they give.
+func readPolicyFile(file string) ([]byte, error) {
+	if strings.HasPrefix(file, "sm://") {
+		return nil, fmt.Errorf("%s is no file; name a policy in Secret Manager by ONBEHALF_POLICY, and leave --policy out", file)
+	}
+	return os.ReadFile(file)
 }
 
 func (f runFlags) embedded(ctx context.Context, o functions.Options) (*functions.Executor, func(), error) {

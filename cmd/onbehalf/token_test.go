@@ -164,6 +164,7 @@ func TestNoToken(t *testing.T) {
 		"a long life":                {user("ada@example.com", "--scope", labels, "--lifetime", "2h"), 2, "--lifetime: is for --service-account", false},
 		"too long a life":            {[]string{"token", "--service-account", "--scope", labels, "--lifetime", "13h"}, 2, "1s to 12h", false},
 		"a scope for an ID token":    {[]string{"token", "--id-token", "a", "--scope", labels}, 2, "--id-token: goes without", false},
+		"a policy in no file":        {user("ada@example.com", "--scope", labels, "--policy", "sm://p/policy/1"), 2, "sm://p/policy/1 is no file; name a policy in Secret Manager by ONBEHALF_POLICY", false},
 		"an argument":                {[]string{"token", "ada@example.com"}, 2, "", false},
 		"a scope not authorized":     {user("ada@example.com", "--scope", metadata), 3, "clientIdToAdd=100000000000000000042", true},
 		"a life that is not allowed": {[]string{"token", "--service-account", "--scope", labels, "--lifetime", "2h"}, 3, "iam.allowServiceAccountCredentialLifetimeExtension", true},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -70,7 +69,7 @@ func (f *tokenFlags) readPolicy(ctx context.Context, a *access.Access, cfg confi
 	switch {
 	case f.policy != "":
 		from = f.policy
-		data, err = os.ReadFile(f.policy)
+		data, err = readPolicyFile(f.policy)
 	case cfg.Policy != "":
 		data, err = a.ReadSetting(ctx, cfg.Policy)
 	default:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"cloud.google.com/go/auth"
 
 	"github.com/onbehalf-dev/onbehalf/functions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
@@ -123,5 +126,26 @@ func TestALookUpOfOneUserStopsNobody(t *testing.T) {
 	o := r.Execute(t.Context(), pubsubio.Message{ID: "1", Data: []byte(insert("j", "odd@example.com", plainLetter))})
 	if o.Stops || o.Answer != functions.Done || o.Result.Error.Fault != jobs.FaultJob || o.Result.Error.Stage != jobs.StagePolicy {
 		t.Errorf("%+v %+v", o, o.Result.Error)
+	}
+}
+
+// nobody has no credentials.
+type nobody struct{}
+
+func (nobody) Token(context.Context) (*auth.Token, error) { return nil, errors.New("no credentials") }
+
+// Without an identity of the runtime's own every job would fail, whether or not
+// a look-up comes first: who runs them is told to stop.
+func TestWithoutAnIdentityEverythingStops(t *testing.T) {
+	own := func(_ *config.Config, o *functions.Options) {
+		o.Credentials = func() (*auth.Credentials, error) {
+			return auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: nobody{}}), nil
+		}
+	}
+	for name, r := range map[string]*rig{"at once": setup(t, own), "with a look-up": protecting(t, "admin@example.com", own)} {
+		o := r.Execute(t.Context(), pubsubio.Message{ID: "1", Data: []byte(insert("j", "ada@example.com", plainLetter))})
+		if !o.Stops || o.Answer != functions.Again || o.Result.Error.Fault != jobs.FaultOperator {
+			t.Errorf("%s: %+v %+v", name, o, o.Result.Error)
+		}
 	}
 }

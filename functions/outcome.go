@@ -150,7 +150,7 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 	m := explain.Of(a.Answer)
 	m = m.For(x.names(ctx, at, m))
 	e := jobs.Error{Stage: a.Stage, Fault: m.Fault, Code: a.Status, Reason: a.Code, Message: m.Message, Fix: m.Fix}
-	o.Stops = m.Lasts() && !m.OneUser && !a.unfinished
+	o.Stops = m.Lasts() && !m.OneUser && !a.unfinished && a.Object == "" // which only some jobs have
 	if reply := a.reply(m); reply != Done {
 		o.put(reply, e)
 		o.NotBefore = m.NotBefore
@@ -201,7 +201,7 @@ func (x *Executor) blameLookUp(ctx context.Context, o *Outcome, at *attempt, e *
 	problem := o.Result.Error
 	problem.Stage = jobs.StagePolicy
 	if ofUser := read != nil && problem.Fault == jobs.FaultJob; !ofUser { // but of the administrator, whom every job needs
-		o.Stops = o.Answer == Done
+		o.Stops = o.Stops || o.Answer == Done
 		if problem.Fault == jobs.FaultJob || problem.Fault == jobs.FaultUser {
 			problem.Fault = jobs.FaultOperator
 		}

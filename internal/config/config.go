@@ -77,8 +77,12 @@ var (
 	encodedPattern = regexp.MustCompile(`^([A-Za-z0-9+=_-]{101,}|[A-Za-z0-9+/=]{201,})$`)
 )
 
-// maxShown is how many characters of ONBEHALF_SIGNER a message may quote.
-const maxShown = 200
+const (
+	// maxShown is how many characters of ONBEHALF_SIGNER a message may quote.
+	maxShown = 200
+	// maxPath is longer than paths are, and shorter than a key in any encoding.
+	maxPath = 512
+)
 
 // Load reads and checks the environment, given as os.Environ gives it. An
 // error names each wrong variable, its value unless that may be a key, and what is
@@ -156,7 +160,7 @@ func shown(name, value string) string {
 // should stand in the file must not be opened as one, nor be quoted.
 func mayBePath(value string) bool {
 	value = strings.TrimPrefix(value, "key:")
-	return !strings.ContainsAny(value, "\r\n{") && !strings.Contains(value, "-----") && !encodedPattern.MatchString(value)
+	return len(value) <= maxPath && !strings.ContainsAny(value, "\r\n{") && !strings.Contains(value, "-----") && !encodedPattern.MatchString(value)
 }
 
 // logsTokens tells whether a GODEBUG switches on net/http's log of HTTP/2, which looks

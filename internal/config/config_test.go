@@ -93,6 +93,24 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+// A key that was set in place of where it is, however it was mangled, is neither
+// accepted nor quoted.
+func TestLoadQuotesNoKey(t *testing.T) {
+	words := strings.Repeat("MIIEvQIBADANBgkq ", 100)
+	for name, value := range map[string]string{
+		"blanks for line ends": words,
+		"escaped line ends":    strings.ReplaceAll(words, " ", `\n`),
+		"as in a URL":          strings.ReplaceAll(words, " ", "%7B%22"),
+		"base64":               strings.ReplaceAll(words, " ", ""),
+	} {
+		for _, variable := range []string{"ONBEHALF_SIGNER=key:", "ONBEHALF_POLICY=", "GOOGLE_APPLICATION_CREDENTIALS="} {
+			if _, err := config.Load([]string{variable + value}); err == nil || strings.Contains(err.Error(), "MIIE") {
+				t.Errorf("%s as %s is accepted or quoted", variable, name)
+			}
+		}
+	}
+}
+
 // All that is wrong is said at once, not one after another.
 func TestLoadNamesEveryProblem(t *testing.T) {
 	_, err := config.Load([]string{"ONBEHALF_LEDGER=paper", "ONBEHALF_SIGNER=pen", "ONBEHALF_SANDBOX=http://[::2]:1"})

@@ -201,6 +201,7 @@ func (m *Minter) look(k subject) (*entry, *flight) {
 		m.recent.MoveToFront(m.entries[k])
 		return nil, e.flight
 	}
+	m.recent.MoveToFront(m.entries[k]) // lest what is about to be minted be the first to go
 	e.flight = &flight{done: make(chan struct{}), void: true}
 	return e, nil
 }
@@ -221,7 +222,8 @@ func (m *Minter) lead(ctx context.Context, e *entry) (Token, error) {
 		}
 	}()
 	f.token, f.err = m.guarded(ctx, e.subject)
-	f.void = f.err != nil && ctx.Err() != nil
+	var refusal *Error
+	f.void = f.err != nil && (ctx.Err() != nil || errors.As(f.err, &refusal) && refusal.Unfinished)
 	return f.token, f.err
 }
 
@@ -231,7 +233,7 @@ func (m *Minter) guarded(ctx context.Context, k subject) (token Token, err error
 	if err != nil {
 		return Token{}, err
 	}
-	came := end{user: k.user, gone: true}
+	came := end{user: k.user, begun: time.Now(), gone: true}
 	defer func() { leave(came) }() // also where the mint panics
 	token, err = m.mint(ctx, k)
 	var refusal *Error

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"cloud.google.com/go/compute/metadata"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
@@ -535,6 +536,16 @@ func TestErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A server of metadata that is down for a while is no operator's to mend.
+func TestTheMetadataServerIsDown(t *testing.T) {
+	for status, code := range map[int]string{503: delegation.NoAnswer, 429: delegation.NoAnswer, 404: delegation.NoIdentity} {
+		err := fmt.Errorf("auth: %w", &metadata.Error{Code: status, Message: "secret"})
+		if e := delegation.IdentityError(err); e.Code != code || strings.Contains(e.Error(), "secret") {
+			t.Errorf("%d: %v", status, e)
+		}
 	}
 }
 

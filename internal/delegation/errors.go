@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/auth"
+	"cloud.google.com/go/compute/metadata"
 )
 
 // Stage is the step of minting at which an [Error] arose.
@@ -147,8 +148,11 @@ var libraryAnswer = regexp.MustCompile(`(?s)status code (\d{3}): (.*)`)
 func answerWithin(err error) *Error {
 	res, body := &http.Response{}, []byte(nil)
 	var typed *auth.Error
+	var server *metadata.Error
 	if errors.As(err, &typed) && typed.Response != nil {
 		res, body = typed.Response, typed.Body
+	} else if errors.As(err, &server) {
+		res.StatusCode = server.Code
 	} else if found := libraryAnswer.FindStringSubmatch(err.Error()); found != nil {
 		res.StatusCode, _ = strconv.Atoi(found[1])
 		body = []byte(found[2])

@@ -36,7 +36,7 @@ type gateKey struct {
 // that one has come to something.
 type gate struct {
 	free    bool            // the first one has come back, and not with a fault of all
-	worked  bool            // some user has got a token, once
+	worked  time.Time       // when a user last got a token
 	doubted map[string]bool // users in a row who did not, perhaps for a reason that all have
 	guesses int             // how often in a row that was taken for one that all have
 	probe   chan struct{}   // closed when the one that goes ahead is back; nil where none is out
@@ -48,6 +48,7 @@ type gate struct {
 // caller gave it up.
 type end struct {
 	user    string
+	begun   time.Time
 	gone    bool
 	refusal *Error
 	breadth Breadth
@@ -104,13 +105,14 @@ func (g *gates) leave(t *gate, e end) {
 	switch {
 	case e.gone:
 	case e.refusal == nil:
-		t.free, t.worked, t.doubted, t.guesses, t.until = true, true, nil, 0, time.Time{}
+		t.free, t.worked, t.doubted, t.guesses, t.until = true, time.Now(), nil, 0, time.Time{}
+	case e.breadth == EveryUser && t.worked.After(e.begun): // others have shown since that it is not all
 	case e.breadth == EveryUser:
 		t.trip(e)
 	case time.Now().Before(t.until): // it was under way when the others were stopped
 	case e.breadth == OneUser:
 		t.free, t.doubted, t.guesses = true, nil, 0
-	case !t.worked:
+	case t.worked.IsZero():
 		t.doubt(e)
 	}
 }

@@ -393,6 +393,59 @@ func TestAudiencesAndLifetimesAreApart(t *testing.T) {
 	})
 }
 
+// Who waits on one that could not wait goes on by itself.
+func TestWhoWaitsOnOneThatCouldNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := minter(t, &google{sign: grantedAfter(4 * time.Second)})
+		hurried, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		var group sync.WaitGroup
+		group.Go(func() {
+			if _, err := m.Token(hurried, "ada@example.com", scope); err == nil {
+				t.Error("the hurried one waited")
+			}
+		})
+		synctest.Wait()
+		group.Go(func() {
+			if _, err := m.Token(t.Context(), "ada@example.com", scope); err != nil {
+				t.Errorf("the other one: %v", err)
+			}
+		})
+		group.Wait()
+	})
+}
+
+// One that was refused all the time says nothing of all where others have got
+// their tokens meanwhile.
+func TestALateRefusalStopsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &google{}
+		m := minter(t, g)
+		if _, err := m.Token(t.Context(), "ada@example.com", scope); err != nil {
+			t.Fatal(err)
+		}
+		g.sign = func(_ *http.Request, body []byte) (int, string) {
+			if strings.Contains(string(body), "unlucky") {
+				return http.StatusForbidden, denied
+			}
+			return http.StatusOK, `{"signedJwt": "a.b.c"}`
+		}
+		var group sync.WaitGroup
+		group.Go(func() {
+			if _, err := m.Token(t.Context(), "unlucky@example.com", scope); err == nil {
+				t.Error("the unlucky one got a token")
+			}
+		})
+		time.Sleep(5 * time.Second)
+		for _, user := range []string{"grace@example.com", "alan@example.com"} {
+			if _, err := m.Token(t.Context(), user, scope); err != nil {
+				t.Errorf("%s: %v", user, err)
+			}
+			group.Wait()
+		}
+	})
+}
+
 // idToken says that it is of 123.
 var idToken = "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub": "123", "exp": 4102444800}`)) + ".x"
 

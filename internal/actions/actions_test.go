@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/apierror"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
 
@@ -144,7 +145,7 @@ func TestErrors(t *testing.T) {
 		`{"error": {"errors": [{"reason": "domainPolicy"}], "status": "PERMISSION_DENIED"}}`:      "domainPolicy",
 		`{"error": {"status": "PERMISSION_DENIED", "details": [{"reason": "SERVICE_DISABLED"}]}}`: "SERVICE_DISABLED",
 		`{"error": {"status": "PERMISSION_DENIED"}}`:                                              "PERMISSION_DENIED",
-		`{"error": {"errors": [{"reason": "` + token + `"}]}}`:                                    actions.Unreadable,
+		`{"error": {"errors": [{"reason": "` + token + `"}]}}`:                                    apierror.Unreadable,
 		`<html>` + token: "Forbidden",
 		`{"error": {"message": "bad ` + token + ` and \u001b[31m", "errors": [{"reason": "invalidArgument"}]}}`: "invalidArgument",
 	} {

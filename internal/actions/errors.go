@@ -2,7 +2,6 @@ package actions
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 
 	"google.golang.org/api/googleapi"
 
+	"github.com/onbehalf-dev/onbehalf/internal/apierror"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
 
@@ -20,7 +20,6 @@ const (
 	NoAnswer   = "noAnswer"   // the connection failed, or the answer could not be read
 	NoIdentity = "noIdentity" // there are no credentials of the runtime's own
 	TimedOut   = "timedOut"   // no answer came in time
-	Unreadable = "unreadable" // a reason that does not have the form of one
 )
 
 // Error is why a call did not succeed. Its text holds nothing that came from
@@ -104,7 +103,7 @@ func newError(err error) *Error {
 	var nobody interface{ NoIdentity() }
 	switch {
 	case errors.As(err, &answer):
-		e.Status, e.text, e.Reason = answer.Code, answer.Message, reason(answer)
+		e.Status, e.text, e.Reason = answer.Code, answer.Message, apierror.Reason(answer)
 	case errors.As(err, &nobody):
 		e.Reason, e.err = NoIdentity, err
 	case errors.Is(err, context.DeadlineExceeded):
@@ -127,33 +126,6 @@ func unclear(status int) bool {
 	return status >= 500 && status != http.StatusNotImplemented || status < 400 || status == http.StatusRequestTimeout || status == clientClosedRequest
 }
 
-// reason is Google's word for an error: the first reason that the older form of
-// its errors lists, or that of the newer form's details, or its status.
-func reason(answer *googleapi.Error) string {
-	for _, item := range answer.Errors {
-		if item.Reason != "" {
-			return word(item.Reason)
-		}
-	}
-	var newer struct {
-		Error struct {
-			Status  string
-			Details []struct{ Reason string }
-		}
-	}
-	if json.Unmarshal([]byte(answer.Body), &newer) == nil {
-		for _, detail := range newer.Error.Details {
-			if detail.Reason != "" {
-				return word(detail.Reason)
-			}
-		}
-		if newer.Error.Status != "" {
-			return word(newer.Error.Status)
-		}
-	}
-	return word(strings.ReplaceAll(http.StatusText(answer.Code), " ", ""))
-}
-
 // maxWords is how much of Google's words is shown, in bytes: mostly all, for what is
 // wrong often stands at the end.
 const maxWords = 300
@@ -174,13 +146,3 @@ func (e *Error) Words() string {
 // secretLike is what no message of Google's has to say: a token, an assertion,
 // or any long run of the characters that they are made of.
 var secretLike = regexp.MustCompile(`ya29\.\S*|eyJ\S*|[A-Za-z0-9_+/=.-]{40,}`)
-
-// word lets a reason pass if it has the form of one: what comes from outside
-// may say anything, and an error's text goes into logs and results.
-func word(s string) string {
-	notInWord := func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
-	if s == "" || len(s) > 48 || strings.ContainsFunc(s, notInWord) {
-		return Unreadable
-	}
-	return s
-}

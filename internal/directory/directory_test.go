@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/onbehalf-dev/onbehalf/internal/apierror"
 	"github.com/onbehalf-dev/onbehalf/internal/directory"
 )
 
@@ -101,7 +102,7 @@ func TestErrors(t *testing.T) {
 		"newer form":        {404, `{"error": {"status": "NOT_FOUND"}}`, "NOT_FOUND", true, 1},
 		"no administrator":  {403, `{"error": {"message": "` + secret + `", "errors": [{"reason": "forbidden"}]}}`, "forbidden", false, 1},
 		"off":               {403, `{"error": {"message": "` + secret + `", "details": [{"reason": "SERVICE_DISABLED"}]}}`, "SERVICE_DISABLED", false, 1},
-		"not a word":        {403, `{"error": {"errors": [{"reason": "` + secret + `"}]}}`, directory.Unreadable, false, 1},
+		"not a word":        {403, `{"error": {"errors": [{"reason": "` + secret + `"}]}}`, apierror.Unreadable, false, 1},
 		"nothing":           {500, "", "InternalServerError", false, 1},
 		"a redirect":        {302, "", "Found", false, 1},
 		"token refused":     {401, `{"error": {"errors": [{"reason": "authError"}]}}`, "authError", false, 2},

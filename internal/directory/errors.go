@@ -1,20 +1,18 @@
 package directory
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"google.golang.org/api/googleapi"
+
+	"github.com/onbehalf-dev/onbehalf/internal/apierror"
 )
 
-// Reasons of ours, where Google gave none.
-const (
-	NoAnswer   = "noAnswer"   // the connection failed, or the answer could not be read
-	Unreadable = "unreadable" // a reason that does not have the form of one
-)
+// NoAnswer is the reason where Google gave none: the connection failed, or the
+// answer could not be read.
+const NoAnswer = "noAnswer"
 
 // Error is why the Directory could not be read. Its text holds nothing that came
 // from outside but Google's reason, and that only in the form of a word.
@@ -63,44 +61,7 @@ func newError(status int, err error) *Error {
 	var answer *googleapi.Error
 	if errors.As(err, &answer) {
 		// The library's error prints the whole answer, so it is not kept.
-		e.Reason, e.text, e.err = reason(answer), answer.Message, nil
+		e.Reason, e.text, e.err = apierror.Reason(answer), answer.Message, nil
 	}
 	return e
-}
-
-// reason is Google's word for an error: the first that the older form of its
-// errors lists, or that of the newer form's details, or its status.
-func reason(answer *googleapi.Error) string {
-	for _, item := range answer.Errors {
-		if item.Reason != "" {
-			return word(item.Reason)
-		}
-	}
-	var newer struct {
-		Error struct {
-			Status  string
-			Details []struct{ Reason string }
-		}
-	}
-	if json.Unmarshal([]byte(answer.Body), &newer) == nil {
-		for _, detail := range newer.Error.Details {
-			if detail.Reason != "" {
-				return word(detail.Reason)
-			}
-		}
-		if newer.Error.Status != "" {
-			return word(newer.Error.Status)
-		}
-	}
-	return word(strings.ReplaceAll(http.StatusText(answer.Code), " ", ""))
-}
-
-// word lets a reason pass if it has the form of one: what comes from outside
-// may say anything, and an error's text goes into logs and results.
-func word(s string) string {
-	notInWord := func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }
-	if s == "" || len(s) > 48 || strings.ContainsFunc(s, notInWord) {
-		return Unreadable
-	}
-	return s
 }

@@ -49,8 +49,8 @@ type Outcome struct {
 	// Replayed says that the result is that of an earlier delivery, and Held that
 	// another delivery is at the job now.
 	Replayed, Held bool
-	// NotBefore is the time until which Google wants no such call, where Answer is
-	// [Later] and it named one; otherwise zero.
+	// NotBefore is the time until which to try again is in vain: Google named it, or
+	// nobody is asked before; zero where it is not known, or Answer is [Done].
 	NotBefore time.Time
 	// Stops says that an operator or administrator must act before any job like
 	// this one can succeed, for whichever user of the domain.
@@ -174,7 +174,6 @@ func (x *Executor) blameMint(ctx context.Context, o *Outcome, at *attempt, e *de
 	case o.Answer != Done && e.RetryAfter > 0:
 		o.NotBefore = time.Now().Add(e.RetryAfter)
 	}
-	o.renewOwn = e.Stage == delegation.Sign && e.Status == http.StatusUnauthorized
 }
 
 // blameLookUp says who must act where it could not be found out whether the

@@ -65,11 +65,7 @@ func checkPolicy(cmd *cobra.Command, file string, f checkFlags) error {
 	if err != nil {
 		return err
 	}
-	methods := actions.NewMethods()
-	p, err := policy.Parse(text)
-	if err == nil {
-		err = p.CheckActions(methods.Fits)
-	}
+	p, err := policyOf(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
@@ -77,7 +73,7 @@ func checkPolicy(cmd *cobra.Command, file string, f checkFlags) error {
 	if err != nil {
 		return err
 	}
-	if _, err := methods.Describe(job.Action); err != nil {
+	if _, err := actions.NewMethods().Describe(job.Action); err != nil {
 		return err
 	}
 	v := newVerdict(p, job)

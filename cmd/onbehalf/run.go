@@ -150,14 +150,20 @@ func readPolicy(file string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--policy: %w", err)
 	}
-	p, err := policy.Parse(data)
-	if err == nil {
-		err = p.CheckActions(actions.NewMethods().Fits)
-	}
+	p, err := policyOf(data)
 	if err != nil {
 		return nil, fmt.Errorf("--policy: %s: %w", file, err)
 	}
 	return p, nil
+}
+
+// policyOf reads a policy of which every entry fits some method.
+func policyOf(data []byte) (*policy.Policy, error) {
+	p, err := policy.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.CheckActions(actions.NewMethods().Fits)
 }
 
 // readPolicyFile refuses a secret in words of its own: it is read by the function's

@@ -63,27 +63,16 @@ func (f *tokenFlags) anyAction(ctx context.Context, p *policy.Policy) error {
 
 // readPolicy reads the policy that the flag or the setting names; nil where none does.
 func (f *tokenFlags) readPolicy(ctx context.Context, a *access.Access, cfg config.Config) (*policy.Policy, error) {
-	var data []byte
+	var p *policy.Policy
 	var err error
-	from := cfg.Policy
 	switch {
 	case f.policy != "":
-		from = f.policy
-		data, err = readPolicyFile(f.policy)
+		p, err = readPolicy(f.policy)
 	case cfg.Policy != "":
-		data, err = a.ReadSetting(ctx, cfg.Policy)
-	default:
-		return nil, nil //nolint:nilnil // no policy, which allows nothing, is one
+		p, err = settingsPolicy(ctx, a, cfg.Policy)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("policy: %w", err)
-	}
-	p, err := policy.Parse(data)
-	if err == nil {
-		err = p.CheckActions(actions.NewMethods().Fits)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("policy: %s: %w", from, err)
+	if p == nil || err != nil {
+		return nil, err
 	}
 	var admins policy.Admins
 	if cfg.Admin != "" {
@@ -94,6 +83,19 @@ func (f *tokenFlags) readPolicy(ctx context.Context, a *access.Access, cfg confi
 		admins = directory.NewAdmins(d)
 	}
 	return p.With(admins)
+}
+
+// settingsPolicy reads the policy that ONBEHALF_POLICY names.
+func settingsPolicy(ctx context.Context, a *access.Access, from string) (*policy.Policy, error) {
+	data, err := a.ReadSetting(ctx, from)
+	if err != nil {
+		return nil, fmt.Errorf("ONBEHALF_POLICY: %w", err)
+	}
+	p, err := policyOf(data)
+	if err != nil {
+		return nil, fmt.Errorf("ONBEHALF_POLICY: %s: %w", from, err)
+	}
+	return p, nil
 }
 
 // refused says of a refusal how it is changed, and of a look-up that failed who

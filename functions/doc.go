@@ -21,5 +21,22 @@
 // service account, pubsub.publisher on the results topic,
 // secretmanager.secretAccessor on the policy's secret, storage.objectViewer on
 // buckets that letters and files are read from, storage.objectUser on those that
-// downloads go to.
+// downloads go to; datastore.user where the ledger is in Firestore.
+//
+// # DeadLetter
+//
+// Triggered by: a Pub/Sub message on the dead-letter topic of the jobs.
+//
+// Does: ends a job that Pub/Sub has given up: publishes the result that it has, or
+// what can be found out of its call, or that it has failed, and why. It makes no call
+// but to look.
+//
+// Retried: as Execute.
+//
+// Scopes: those that the job's method is looked up with (onbehalf actions ID tells
+// them); cloud-platform, as itself.
+//
+// IAM roles: as Execute, and the same ledger. Pub/Sub's service agent needs
+// pubsub.publisher on the dead-letter topic, and pubsub.subscriber on the
+// subscription that messages come from.
 package functions

@@ -30,6 +30,12 @@ const (
 	// leastSettle is taken to settle in any case, even past the deadline: a
 	// result that is not kept is worse than an answer that comes too late.
 	leastSettle = 2 * time.Second
+	// endingSettle is what settling may take once the instance is told to end: with
+	// [breakOffAfter] it stays within the 10 s that Cloud Run waits.
+	endingSettle = 3 * time.Second
+	// clockSkew is how far the clocks of two instances may be apart. A claim is held
+	// for so much longer than its attempt can last.
+	clockSkew = 5 * time.Second
 	// unpublishedPause is how long after a result could not be published no new
 	// call is begun; a result that waits is tried with each delivery.
 	unpublishedPause = 30 * time.Second
@@ -41,7 +47,10 @@ const (
 )
 
 // ServeHTTP answers one delivery of a job, as Pub/Sub makes it.
-func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) { x.serve(w, r, x.Execute) }
+
+// serve answers one delivery of a message.
+func (x *Executor) serve(w http.ResponseWriter, r *http.Request, do func(context.Context, pubsubio.Message) Outcome) {
 	ctx := telemetry.WithTrace(r.Context(), r.Header, x.google.Project)
 	msg, err := pubsubio.Receive(w, r)
 	if err != nil {
@@ -51,30 +60,35 @@ func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	outcome := x.Execute(ctx, msg)
+	outcome := do(ctx, msg)
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(outcome.Answer.status())
 }
 
 // Execute does one delivery of a job, from the message to the result.
-func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) (outcome Outcome) {
+func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) Outcome {
+	return x.deliver(ctx, msg, x.attempt)
+}
+
+// deliver makes one attempt at a job, settles it whatever comes of it, and leaves a
+// line for auditors.
+func (x *Executor) deliver(ctx context.Context, msg pubsubio.Message, path func(context.Context, *attempt) (actions.Answer, error)) (outcome Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	defer context.AfterFunc(x.ending, cancel)()
 	a := &attempt{msg: msg, startedAt: time.Now(), executionID: funcframework.ExecutionIDFromContext(ctx)}
 	// Nothing of ours should panic. Whatever does is settled all the same, and
 	// answered Again: first here, where the job is known, then around the
 	// settling itself.
 	defer func() { x.audit(ctx, a, outcome) }()
 	defer x.recover(ctx, a, func() {
+		// The job stays held: when the claim's time is up it is looked at again.
 		outcome = Outcome{Answer: Again, Result: jobs.NewResult(a.job)}
 		outcome.unsettled(jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "panic", Message: errPanic.Error()})
-		if !a.called { // otherwise better held for good than done again
-			x.release(ctx, a)
-		}
 	})
 	func() {
 		defer x.recover(ctx, a, func() { a.err = errPanic })
-		a.answer, a.err = x.attempt(ctx, a)
+		a.answer, a.err = path(ctx, a)
 	}()
 	outcome = x.settle(ctx, a)
 	if errors.Is(a.err, errPanic) {
@@ -91,11 +105,15 @@ type attempt struct {
 	executionID string
 
 	job     jobs.Job
-	claim   *ledger.Claim // nil until the job is ours
+	call    *actions.Call // nil where the job asks for none that could be made
+	claim   *ledger.Claim // nil until the job is ours, and where that does not matter
 	service string        // the API's
 	scopes  []string
 	token   delegation.Token
 	called  bool // the call was begun
+	// doubt is by when the call may have been made, here or by an earlier attempt,
+	// whose answer nobody knows; zero where it surely was not.
+	doubt time.Time
 
 	answer actions.Answer
 	err    error
@@ -104,19 +122,13 @@ type attempt struct {
 // attempt is the path.
 func (x *Executor) attempt(ctx context.Context, a *attempt) (none actions.Answer, err error) {
 	// Decode: what cannot be right must cost nothing and reach nobody.
-	job, wrong := jobs.Decode(a.msg.Data, a.msg.ID)
-	a.job = job
+	wrong := x.decode(ctx, a)
 
 	// Claim: a job that is delivered again gets its first result, not a second
-	// call. A dry run does nothing that could be done twice.
-	if !job.DryRun {
-		claim, err := x.ledger.Claim(ctx, job.ID)
-		if err != nil {
+	// call.
+	if x.keeps(a) {
+		if err := x.claim(ctx, a, ledger.Terms{Again: x.again}); err != nil {
 			return none, err
-		}
-		a.claim = &claim
-		if claim.Result != nil {
-			return none, errSettled
 		}
 	}
 
@@ -124,77 +136,133 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (none actions.Answer
 	if wrong != nil {
 		return none, wrong
 	}
-	if job.Expired(a.startedAt) {
-		return none, &expiredError{job.NotAfter}
-	}
-	call, err := x.actions.Prepare(ctx, job)
-	if err != nil {
-		return none, err
-	}
-	a.scopes, a.service = call.Scopes, call.Service
 
 	// Allow: scopes limit what is done, never as whom. Only the policy does.
-	if err := x.policy.Allow(ctx, job); err != nil {
+	if err := x.policy.Allow(ctx, a.job); err != nil {
 		return none, err
+	}
+
+	// Put off: nobody asks Google before the time that it has named to anybody.
+	if err := x.deferred(ctx, a); err != nil {
+		return none, err
+	}
+
+	// Look: where an earlier attempt may have made the call, it is not made again
+	// before that is known.
+	if answer, done, err := x.look(ctx, a); done || err != nil {
+		return answer, err
+	}
+	if a.job.Expired(a.startedAt) {
+		return none, &expiredError{a.job.NotAfter}
 	}
 
 	// No call while its result could not be published: then the event comes again,
 	// perhaps to an instance that does not know of the call.
-	if last := x.unpublished.Load(); last != nil && !job.DryRun && time.Since(last.at) < unpublishedPause {
+	if last := x.unpublished.Load(); last != nil && !a.job.DryRun && time.Since(last.at) < unpublishedPause {
 		return none, last
 	}
 
 	// Become the user: for just this call's scopes, without any key.
-	if a.token, err = x.become(ctx, job, call.Scopes); err != nil {
+	if err := x.become(ctx, a, a.call.Scopes); err != nil {
 		return none, err
 	}
 	// Load: a letter elsewhere is found first, so that its absence is no doubt
 	// about the call.
-	if err := call.Load(ctx); err != nil {
+	if err := a.call.Load(ctx); err != nil {
 		return none, err
 	}
-	if job.DryRun {
+	if a.job.DryRun {
 		return none, nil
 	}
 
 	// Call: once begun it is not broken off, for then nobody could say whether it took
 	// effect; so it is not begun for a caller who has gone, nor without the time.
-	return x.call(ctx, a, call)
+	return x.makeCall(ctx, a)
 }
 
-// become gives the token of whom the job names: a user, or the service account
+// decode reads the job and what it asks for.
+func (x *Executor) decode(ctx context.Context, a *attempt) (wrong error) {
+	if a.job, wrong = jobs.Decode(a.msg.Data, a.msg.ID); wrong == nil {
+		if a.call, wrong = x.actions.Prepare(ctx, a.job); wrong == nil {
+			a.scopes, a.service = a.call.Scopes, a.call.Service
+		}
+	}
+	return wrong
+}
+
+// keeps tells whether the ledger keeps what comes of the job. A dry run does nothing;
+// a read, and a write that is the same twice, may as well be made again, and saves
+// that cost, unless its batch counts on it.
+func (x *Executor) keeps(a *attempt) bool {
+	switch {
+	case a.job.DryRun:
+		return false
+	case a.call == nil: // the job fails, and under this id another may have been done
+		return true
+	}
+	return x.keepAll || a.call.Kept() || a.job.Batch() != ""
+}
+
+// claim takes the job for as long as this attempt can last.
+func (x *Executor) claim(ctx context.Context, a *attempt, t ledger.Terms) error {
+	deadline, _ := ctx.Deadline() // deliver has set one
+	t.Until = deadline.Add(leastSettle + clockSkew)
+	claim, err := x.ledger.Claim(ctx, a.job.ID, t)
+	if err != nil {
+		return ledgerAway(err)
+	}
+	a.claim = &claim
+	if claim.Result != nil {
+		return errSettled
+	}
+	a.doubt = claim.Doubt
+	return nil
+}
+
+// become gets the token of whom the job names: a user, or the service account
 // itself, and never the one in place of the other.
-func (x *Executor) become(ctx context.Context, job jobs.Job, scopes []string) (delegation.Token, error) {
-	if job.As == jobs.AsServiceAccount {
-		return x.google.Minter.ServiceAccountToken(ctx, 0, scopes...)
+func (x *Executor) become(ctx context.Context, a *attempt, scopes []string) (err error) {
+	a.scopes = scopes
+	if a.job.As == jobs.AsServiceAccount {
+		a.token, err = x.google.Minter.ServiceAccountToken(ctx, 0, scopes...)
+	} else {
+		a.token, err = x.google.Minter.Token(ctx, a.job.User, scopes...)
 	}
-	return x.google.Minter.Token(ctx, job.User, scopes...)
+	return err
 }
 
-// call makes the call; and once more with another token where an API has refused
+// makeCall makes the call; and once more with another token where an API has refused
 // the first, and so has done nothing.
-func (x *Executor) call(ctx context.Context, a *attempt, call *actions.Call) (none actions.Answer, err error) {
-	answer, err := x.do(ctx, a, call)
-	if !ended(err) {
-		return answer, err
+func (x *Executor) makeCall(ctx context.Context, a *attempt) (actions.Answer, error) {
+	if err := x.identify(ctx, a); err != nil {
+		return actions.Answer{}, err
 	}
-	a.called = false
-	x.google.Minter.Drop(a.token)
-	if a.token, err = x.become(ctx, a.job, call.Scopes); err != nil {
+	answer, err := x.do(ctx, a)
+	if ended(err) {
+		a.called = false
+		x.google.Minter.Drop(a.token)
+		if err := x.become(ctx, a, a.call.Scopes); err != nil {
+			return actions.Answer{}, err
+		}
+		answer, err = x.do(ctx, a)
+	}
+	return x.once(ctx, a, answer, err)
+}
+
+// do begins the call if it is the user's turn and there is the time for it.
+func (x *Executor) do(ctx context.Context, a *attempt) (none actions.Answer, err error) {
+	done, err := x.turn(ctx, a, a.call.Units, a.call.Class != actions.Read)
+	if err != nil {
 		return none, err
 	}
-	return x.do(ctx, a, call)
-}
-
-// do begins the call if there is the time for it.
-func (x *Executor) do(ctx context.Context, a *attempt, call *actions.Call) (none actions.Answer, err error) {
-	ctx, cancel, err := uninterrupted(ctx, a.startedAt)
+	defer done()
+	ctx, cancel, err := x.uninterrupted(ctx, a.startedAt)
 	if err != nil {
 		return none, err
 	}
 	defer cancel()
 	a.called = true
-	return call.Do(ctx, a.token.Authorize)
+	return a.call.Do(ctx, a.token.Authorize)
 }
 
 // ended tells whether an API has refused the user's token.
@@ -204,25 +272,35 @@ func ended(err error) bool {
 }
 
 // uninterrupted is ctx without its caller's hanging up, for the time of a call.
-func uninterrupted(ctx context.Context, startedAt time.Time) (context.Context, context.CancelFunc, error) {
+func (x *Executor) uninterrupted(ctx context.Context, startedAt time.Time) (context.Context, context.CancelFunc, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	deadline, _ := ctx.Deadline() // Execute has set one
+	deadline, _ := ctx.Deadline() // deliver has set one
 	left, all := time.Until(deadline), deadline.Sub(startedAt)
 	patience := min(callTimeout, left-min(settleReserve, all/3))
 	if patience < min(leastCall, all/3) {
 		return nil, nil, errNoTime
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	return ctx, cancel, nil
+	stop := context.AfterFunc(x.breakOff, cancel) // the instance ends
+	return ctx, func() { stop(); cancel() }, nil
+}
+
+// settling is ctx for what must be done in any case.
+func (x *Executor) settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, _ := ctx.Deadline()
+	patience := max(leastSettle, min(settleReserve, time.Until(deadline)))
+	if x.ending.Err() != nil {
+		patience = min(patience, endingSettle)
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), patience)
 }
 
 // settle ends the attempt: it keeps the final result, publishes it, and says
 // what Pub/Sub is to be answered.
 func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
-	deadline, _ := ctx.Deadline()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(leastSettle, min(settleReserve, time.Until(deadline))))
+	ctx, cancel := x.settling(ctx)
 	defer cancel()
 	outcome := x.judge(ctx, a)
 	if outcome.dropToken {
@@ -232,12 +310,12 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 		x.google.Own.Renew()
 	}
 	if outcome.Answer != Done {
-		x.release(ctx, a)
+		x.release(ctx, a, outcome)
 		return outcome
 	}
 	if a.claim != nil && a.claim.Result == nil {
 		if err := x.ledger.Settle(ctx, *a.claim, outcome.Result); err != nil {
-			outcome.unsettled(jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()})
+			outcome.unsettled(ledgerProblem(err))
 			return outcome
 		}
 	}
@@ -256,6 +334,26 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	}
 	x.unpublished.Store(nil)
 	return outcome
+}
+
+// ledgerError says that the ledger could not be asked.
+type ledgerError struct{ problem jobs.Error }
+
+func (e *ledgerError) Error() string { return e.problem.Message }
+
+// ledgerAway is why a job cannot be claimed, if it is not that somebody has it or
+// that its time has not come.
+func ledgerAway(err error) error {
+	var putOff *ledger.PutOffError
+	if errors.Is(err, ledger.ErrHeld) || errors.As(err, &putOff) {
+		return err
+	}
+	return &ledgerError{ledgerProblem(err)}
+}
+
+// ledgerProblem says who must act where the ledger does not keep what it is told.
+func ledgerProblem(err error) jobs.Error {
+	return jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()}
 }
 
 // topicAway tells whether no result could be published now, and not just this one.
@@ -278,13 +376,14 @@ func notPublished(err error) jobs.Error {
 	return e
 }
 
-// release gives the job back to a later attempt, if it is still held.
-func (x *Executor) release(ctx context.Context, a *attempt) {
+// release gives the job back to a later attempt, if it is still held, with what
+// that must know.
+func (x *Executor) release(ctx context.Context, a *attempt, o Outcome) {
 	if a.claim == nil || a.claim.Result != nil {
 		return
 	}
-	if err := x.ledger.Release(ctx, *a.claim); err != nil {
-		x.log.WarnContext(ctx, "cannot release the job", "job", a.job.ID, "error", err.Error())
+	if err := x.ledger.Release(ctx, *a.claim, ledger.PutOff{NotBefore: o.NotBefore, Doubt: a.doubt, Why: o.Result.Error}); err != nil {
+		x.log.WarnContext(ctx, "cannot release the job; it is held until its time is up", "job", a.job.ID, "error", err.Error())
 	}
 }
 

@@ -579,7 +579,7 @@ func TestAResultThatCouldNotBePublished(t *testing.T) {
 // away is a ledger that is not there, or worse.
 type away struct{ ledger.Ledger }
 
-func (away) Claim(context.Context, string) (ledger.Claim, error) {
+func (away) Claim(context.Context, string, ledger.Terms) (ledger.Claim, error) {
 	panic("ya29.a-secret-in-a-panic")
 }
 

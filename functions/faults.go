@@ -16,6 +16,8 @@ type answer struct {
 	explain.Answer
 	words string        // Google's own, fit to be shown; empty where they are not
 	age   time.Duration // since the job was published
+	// retryAfter is how long Google asks to wait; 0 where it does not say.
+	retryAfter time.Duration
 	// guess says that it was others' answer, and perhaps would not be this user's;
 	// unfinished, that it was not asked again for as long as is worth it.
 	guess, unfinished bool
@@ -30,7 +32,7 @@ func mintAnswer(e *delegation.Error, self bool) answer {
 func callAnswer(e *actions.Error, self bool, age time.Duration) answer {
 	return answer{
 		Answer: explain.Answer{Stage: jobs.StageCall, Status: e.Status, Code: e.Reason, Text: e.Untrusted(), Object: e.Object, Self: self},
-		words:  e.Words(), age: age,
+		words:  e.Words(), age: age, retryAfter: e.RetryAfter,
 	}
 }
 

@@ -30,59 +30,80 @@ const startTimeout = 30 * time.Second
 // They are HTTP functions and not CloudEvent functions, though events trigger
 // them: docs/http-functions.md says why.
 func EntryPoints() map[string]http.HandlerFunc {
-	execute := sync.OnceValues(func() (*Executor, error) { return start(os.Stderr) })
-	var hand inHand
-	if os.Getenv("FUNCTION_TARGET") == "Execute" {
-		tuneMemory()
-		if _, err := execute(); err != nil {
-			os.Exit(2)
-		}
-		go hand.endOnSIGTERM()
-	}
-	return map[string]http.HandlerFunc{
-		"Execute": func(w http.ResponseWriter, r *http.Request) {
-			x, err := execute()
+	hand := newInHand()
+	executor := sync.OnceValues(func() (*Executor, error) { return start(os.Stderr, hand) })
+	handlers := map[string]http.HandlerFunc{}
+	for name, serve := range map[string]func(*Executor, http.ResponseWriter, *http.Request){
+		"Execute": (*Executor).ServeHTTP, "DeadLetter": (*Executor).ServeDeadLetter,
+	} {
+		handlers[name] = func(w http.ResponseWriter, r *http.Request) {
+			x, err := executor()
 			if err != nil || !hand.take() {
 				http.Error(w, "not ready", http.StatusServiceUnavailable)
 				return
 			}
 			defer hand.putDown()
-			x.ServeHTTP(w, r)
+			serve(x, w, r)
 			_ = http.NewResponseController(w).Flush() // the process may end when this returns
-		},
+		}
 	}
+	if handlers[os.Getenv("FUNCTION_TARGET")] != nil {
+		tuneMemory()
+		if _, err := executor(); err != nil {
+			os.Exit(2)
+		}
+		go hand.endOnSIGTERM()
+	}
+	return handlers
 }
 
+// breakOffAfter is how long calls in hand may go on when the instance is told to
+// end. With what settling takes then, it stays within the 10 s for which Cloud Run
+// waits before it kills.
+const breakOffAfter = 5 * time.Second
+
 // inHand counts the events that are being worked on, so that an instance that
-// is told to end can finish them: a call that is broken off may have taken
-// effect, and would be made again elsewhere.
+// is told to end can settle them: what is killed without a word is held until its
+// claim's time is up.
 type inHand struct {
-	mu     sync.Mutex
-	ending bool
+	ending, breakOff context.Context
+	end, cut         context.CancelFunc
+
+	mu     sync.Mutex // nothing is taken after end
 	events sync.WaitGroup
+}
+
+func newInHand() *inHand {
+	h := &inHand{}
+	h.ending, h.end = context.WithCancel(context.Background())
+	h.breakOff, h.cut = context.WithCancel(context.Background())
+	return h
 }
 
 // take tells whether one more event may be begun.
 func (h *inHand) take() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.ending {
-		h.events.Add(1)
+	if h.ending.Err() != nil {
+		return false
 	}
-	return !h.ending
+	h.events.Add(1)
+	return true
 }
 
 func (h *inHand) putDown() { h.events.Done() }
 
 // endOnSIGTERM ends the process when it has been told to and nothing is in
-// hand. Cloud Run waits 10 s before it kills.
+// hand: what has not begun its call is put back, what has may end it, and what takes
+// too long for that is broken off, and looked up by another instance.
 func (h *inHand) endOnSIGTERM() {
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGTERM)
 	<-told
 	h.mu.Lock()
-	h.ending = true
+	h.end()
 	h.mu.Unlock()
+	time.AfterFunc(breakOffAfter, h.cut)
 	h.events.Wait()
 	os.Exit(0)
 }
@@ -100,15 +121,15 @@ func tuneMemory() {
 
 // start makes an Executor from the environment, and says in the log what it is
 // or why there is none.
-func start(w io.Writer) (*Executor, error) {
+func start(w io.Writer, hand *inHand) (*Executor, error) {
 	logger := telemetry.NewLogger(w, slog.LevelInfo)
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	cfg, err := config.Load(os.Environ())
 	if err == nil {
 		var x *Executor
-		if x, err = New(ctx, cfg, Options{Logger: logger}); err == nil {
-			logger.InfoContext(ctx, "ready", "entryPoint", "Execute", "project", x.google.Project, "serviceAccount", x.google.Minter.ServiceAccount(),
+		if x, err = New(ctx, cfg, Options{Logger: logger, Ending: hand.ending, BreakOff: hand.breakOff}); err == nil {
+			logger.InfoContext(ctx, "ready", "entryPoint", os.Getenv("FUNCTION_TARGET"), "project", x.google.Project, "serviceAccount", x.google.Minter.ServiceAccount(),
 				"identity", x.google.Own.Source(), "signer", cfg.Signer, "policy", cfg.Policy, "ledger", cfg.Ledger, "resultsTopic", cfg.ResultsTopic, "sandbox", cfg.Sandbox,
 				"protectAdmins", x.policy.ProtectsAdmins())
 			if x.policy != nil && x.policy.ProtectAdmins == nil && cfg.Admin == "" {
@@ -120,7 +141,7 @@ func start(w io.Writer) (*Executor, error) {
 			return x, nil
 		}
 	}
-	logger.Log(ctx, telemetry.LevelCritical, "cannot start", "entryPoint", "Execute", "problems", problems(err))
+	logger.Log(ctx, telemetry.LevelCritical, "cannot start", "entryPoint", os.Getenv("FUNCTION_TARGET"), "problems", problems(err))
 	return nil, err
 }
 

@@ -83,6 +83,10 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		unknown *policy.UnknownError
 		mint    *delegation.Error
 		call    *actions.Error
+		later   *laterError
+		putOff  *ledger.PutOffError
+		givenUp *givenUpError
+		away    *ledgerError
 	)
 	switch {
 	case a.err == nil && a.job.DryRun:
@@ -99,39 +103,51 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		x.blameLookUp(ctx, &o, a, unknown)
 	case errors.As(a.err, &mint):
 		x.blameMint(ctx, &o, a, mint)
-	case errors.As(a.err, &call) && call.Doubtful:
-		o.doubt(jobs.Error{Code: call.Status, Reason: call.Reason})
+	case errors.As(a.err, &later):
+		o.put(Later, later.why)
+		o.NotBefore = later.until
+	case errors.Is(a.err, errInDoubt):
+		o.uncertain(jobs.Error{Reason: "inDoubt"}, "")
+	case errors.As(a.err, &givenUp):
+		o.giveUp(givenUp)
+	case errors.As(a.err, &call) && call.Doubtful && a.call.Class == actions.Once:
+		o.doubtful(a, jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
 		x.blame(ctx, &o, a, callAnswer(call, a.job.As == jobs.AsServiceAccount, time.Since(a.msg.PublishTime)))
 		// A token that an API refuses is of no use to the next job either.
 		refused := call.Status == http.StatusUnauthorized
 		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
 	case a.called: // a panic, or an answer that we could not write down
-		o.doubt(jobs.Error{Reason: "unclear"})
+		o.doubtful(a, jobs.Error{Reason: "unclear"})
 	case errors.Is(a.err, ledger.ErrHeld):
 		o.put(Later, jobs.Error{Reason: "held", Message: "Another delivery is at this job now."})
 		o.Held = true
+	case errors.As(a.err, &putOff):
+		o.put(Later, whyPutOff(putOff))
+		o.NotBefore = putOff.NotBefore
+	case errors.As(a.err, &away):
+		o.put(Again, away.problem)
 	case errors.As(a.err, &silent):
 		o.put(Again, silent.problem)
 	default:
 		// The caller gave up, the ledger is away, or we panicked: nothing was done.
 		o.put(Again, jobs.Error{Reason: "interrupted", Message: a.err.Error()})
 	}
+	o.stillInDoubt(a)
 	return o
+}
+
+// whyPutOff says why a job's time has not come, as the attempt did that put it off.
+func whyPutOff(e *ledger.PutOffError) jobs.Error {
+	if e.Why != nil {
+		return *e.Why
+	}
+	return jobs.Error{Reason: "putOff", Message: "The job is put off."}
 }
 
 // fail ends the job without success.
 func (o *Outcome) fail(status jobs.Status, e jobs.Error) {
 	o.Answer, o.Result.Status, o.Result.Error = Done, status, &e
-}
-
-// doubt ends the job where nobody can say whether the call took effect. To
-// make it again could do it twice.
-func (o *Outcome) doubt(e jobs.Error) {
-	e.Stage, e.Fault = jobs.StageCall, jobs.FaultGoogle
-	e.Message = "The call was begun, but no clear answer came: it may or may not have taken effect."
-	e.Fix = "Look whether the effect is there; if it is not, publish the job under a new id."
-	o.fail(jobs.Uncertain, e)
 }
 
 // put puts the job off.
@@ -153,7 +169,12 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 	o.Stops = m.Lasts() && !m.OneUser && !a.unfinished && a.Object == "" // which only some jobs have
 	if reply := a.reply(m); reply != Done {
 		o.put(reply, e)
-		o.NotBefore = m.NotBefore
+		if o.NotBefore = m.NotBefore; a.retryAfter > 0 {
+			o.NotBefore = time.Now().Add(a.retryAfter)
+		}
+		if at.call != nil && reply == Later && a.Stage == jobs.StageCall && a.Object == "" {
+			x.remember(ctx, at, m.Limit, o.NotBefore)
+		}
 		return
 	}
 	// Only Google says which value of the job, what about the account, or which

@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 	"github.com/onbehalf-dev/onbehalf/internal/policy"
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
+	"github.com/onbehalf-dev/onbehalf/internal/quota"
 )
 
 // Executor does jobs. One serves all users at once.
@@ -31,7 +33,16 @@ type Executor struct {
 	admin   string // as whom the Directory is read; empty: it is not
 	actions *actions.Actions
 	results Results
-	panics  atomic.Int64
+	// keepAll has the ledger keep every job; again tells which results do not count.
+	keepAll bool
+	again   func(jobs.Result) bool
+	// deferrals and budget are what Google has said not to spend, and what this
+	// instance may.
+	deferrals *quota.Deferrals
+	budget    *quota.Budget
+	// ending is over when no work is to be begun, breakOff when calls are to end, too.
+	ending, breakOff context.Context
+	panics           atomic.Int64
 	// unpublished is why and when a result could last not be published; nil once
 	// one could.
 	unpublished atomic.Pointer[unpublishedError]
@@ -56,20 +67,34 @@ type Options struct {
 	Policy *policy.Policy
 	// Results stands in for the topic that the settings name.
 	Results Results
-	// Ledger stands in for the one that the settings name.
+	// Ledger stands in for the one that the settings name. Its owner closes it.
 	Ledger ledger.Ledger
+	// KeepAll has the ledger keep also what may as well be done again.
+	KeepAll bool
+	// Again tells of a job's final result that it does not count, so that the job is
+	// done again; nil is never.
+	Again func(jobs.Result) bool
+	// Ending is over when no work is to be begun, and BreakOff, a while later, when
+	// calls in hand are to be broken off, and looked up by another; nil is never.
+	Ending, BreakOff context.Context
 }
 
 // New makes an Executor. It asks the metadata server who it is where the
 // settings do not say, and reads the policy.
 func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
-	x := &Executor{log: o.Logger, ledger: o.Ledger, policy: o.Policy, results: o.Results}
-	if x.log == nil {
-		x.log = slog.New(slog.DiscardHandler)
+	x := &Executor{
+		log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), ledger: o.Ledger, policy: o.Policy, results: o.Results,
+		keepAll: o.KeepAll, again: o.Again, ending: o.Ending, breakOff: o.BreakOff,
 	}
 	if x.ledger == nil {
 		x.ledger = ledger.NewMemory(0)
 	}
+	if x.ending == nil {
+		x.ending, x.breakOff = context.Background(), context.Background()
+	}
+	x.deferrals = quota.NewDeferrals(x.ledger)
+	user, project := cfg.GmailUnits()
+	x.budget = quota.NewBudget(quota.Limits{PerUser: user, PerProject: project}, turnPatience)
 	var err error
 	if x.google, err = access.Open(ctx, cfg, access.Options{Credentials: o.Credentials, Caller: o.Caller}); err != nil {
 		return nil, err

@@ -64,6 +64,7 @@ func New(ctx context.Context, cfg Config) (*Actions, error) {
 type Call struct {
 	// Scopes are the narrowest that the method accepts for this job.
 	Scopes []string
+	Units  int
 	// Class says what it means to make the call twice.
 	Class Class
 	// Service is the API's name for gcloud services, such as

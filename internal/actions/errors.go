@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/api/googleapi"
 
@@ -30,7 +31,8 @@ type Error struct {
 	// Reason is Google's word for it, such as "failedPrecondition".
 	Reason string
 	// Doubtful says that the call may have taken effect all the same.
-	Doubtful bool
+	Doubtful   bool
+	RetryAfter time.Duration
 	// Object is the field of the job that names an object in Cloud Storage, where
 	// that could not be read or written; empty where the call itself failed.
 	Object string
@@ -93,7 +95,7 @@ func sendError(err error, s *sending) error {
 	}
 	begun := s.connected.Load() && s.whole.Load()
 	// Here, too, an answer of 200 that cannot be read leaves all open.
-	e.Doubtful = s.Class == Once && begun && (s.doubt || unclear(e.Status))
+	e.Doubtful = s.Class != Read && begun && (s.doubt || unclear(e.Status))
 	return e
 }
 

@@ -144,6 +144,19 @@ func (c *Config) check() []error {
 	return problems
 }
 
+// GmailUnits are how many quota units this instance may spend in a minute: for each
+// user, and as its share of the project's.
+func (c *Config) GmailUnits() (user, project int) {
+	instances := max(1, number(c.MaxInstances))
+	return number(c.GmailUnitsPerUser), max(1, number(c.GmailUnitsPerProject)/instances)
+}
+
+// number reads what numberPattern accepts.
+func number(s string) int {
+	n, _ := strconv.Atoi(s) // of ten digits
+	return n
+}
+
 // Key is where the key that signs is; false where none does.
 func (c *Config) Key() (from string, ok bool) { return strings.CutPrefix(c.Signer, "key:") }
 

@@ -51,6 +51,14 @@ const (
 	Renew   Retry = "renew"   // the token has ended: drop it and mint once more, then as Soon
 )
 
+type Limit string
+
+const (
+	LimitUser    Limit = "user"
+	LimitSending Limit = "user's mail sending"
+	LimitProject Limit = "project"
+)
+
 // Meaning is what an answer means.
 type Meaning struct {
 	// Row is the id of the table's row, such as "T1"; empty where the answer is
@@ -63,6 +71,7 @@ type Meaning struct {
 	Window time.Duration
 	// NotBefore is the time that Google names, with [Later]; zero where it names none.
 	NotBefore time.Time
+	Limit     Limit
 	// OneUser says that a fault of the operator's or the administrator's may
 	// concern this user alone.
 	OneUser bool

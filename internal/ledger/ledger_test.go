@@ -7,16 +7,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 )
 
+// soon is when the attempts of these tests are over.
+func soon() ledger.Terms { return ledger.Terms{Until: time.Now().Add(time.Minute)} }
+
 // contract is what every ledger promises.
 func contract(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 	t.Run("a settled job keeps its first result", func(t *testing.T) {
 		l, ctx := open(t), t.Context()
-		c, err := l.Claim(ctx, "a")
+		c, err := l.Claim(ctx, "a", soon())
 		if err != nil || c.Attempt != 1 || c.Result != nil {
 			t.Fatalf("%+v, %v", c, err)
 		}
@@ -24,7 +28,7 @@ func contract(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			again, err := l.Claim(ctx, "a")
+			again, err := l.Claim(ctx, "a", soon())
 			if err != nil || again.Result == nil || again.Result.Status != jobs.Succeeded || again.Attempt != 1 {
 				t.Fatalf("%+v, %v", again, err)
 			}
@@ -35,30 +39,30 @@ func contract(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 	})
 	t.Run("a job is held by one", func(t *testing.T) {
 		l, ctx := open(t), t.Context()
-		if _, err := l.Claim(ctx, "a"); err != nil {
+		if _, err := l.Claim(ctx, "a", soon()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.Claim(ctx, "a"); !errors.Is(err, ledger.ErrHeld) {
+		if _, err := l.Claim(ctx, "a", soon()); !errors.Is(err, ledger.ErrHeld) {
 			t.Errorf("second claim: %v", err)
 		}
-		if _, err := l.Claim(ctx, "b"); err != nil {
+		if _, err := l.Claim(ctx, "b", soon()); err != nil {
 			t.Errorf("another job: %v", err)
 		}
 	})
 	t.Run("a released job is claimed anew, and counted", func(t *testing.T) {
 		l, ctx := open(t), t.Context()
-		first, err := l.Claim(ctx, "a")
+		first, err := l.Claim(ctx, "a", soon())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Release(ctx, first); err != nil {
+		if err := l.Release(ctx, first, ledger.PutOff{}); err != nil {
 			t.Fatal(err)
 		}
-		second, err := l.Claim(ctx, "a")
+		second, err := l.Claim(ctx, "a", soon())
 		if err != nil || second.Attempt != 2 {
 			t.Fatalf("%+v, %v", second, err)
 		}
-		if l.Settle(ctx, first, jobs.Result{}) == nil || l.Release(ctx, first) == nil {
+		if l.Settle(ctx, first, jobs.Result{}) == nil || l.Release(ctx, first, ledger.PutOff{}) == nil {
 			t.Error("a claim that was ended still counts")
 		}
 	})
@@ -68,7 +72,7 @@ func contract(t *testing.T, open func(t *testing.T) ledger.Ledger) {
 		var won atomic.Int32
 		for range 100 {
 			group.Go(func() {
-				if _, err := l.Claim(ctx, "a"); err == nil {
+				if _, err := l.Claim(ctx, "a", soon()); err == nil {
 					won.Add(1)
 				}
 			})
@@ -88,19 +92,19 @@ func TestMemory(t *testing.T) {
 // forgotten.
 func TestMemoryIsBounded(t *testing.T) {
 	l, ctx := ledger.NewMemory(10_000), t.Context()
-	held, err := l.Claim(ctx, "held")
+	held, err := l.Claim(ctx, "held", soon())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 {
-		c, err := l.Claim(ctx, fmt.Sprint(i))
+		c, err := l.Claim(ctx, fmt.Sprint(i), soon())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {
 			err = l.Settle(ctx, c, jobs.Result{Labels: map[string]string{"l": strings.Repeat("x", 400)}})
 		} else {
-			err = l.Release(ctx, c)
+			err = l.Release(ctx, c, ledger.PutOff{})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -108,7 +112,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	var known []int
 	for i := 99; i >= 0; i-- { // what is known stays so, for claims of it take no room
-		if c, err := l.Claim(ctx, fmt.Sprint(i)); err != nil || c.Result != nil || c.Attempt > 1 {
+		if c, err := l.Claim(ctx, fmt.Sprint(i), soon()); err != nil || c.Result != nil || c.Attempt > 1 {
 			known = append(known, i)
 		}
 	}

@@ -3,8 +3,9 @@ package ledger
 import (
 	"container/list"
 	"context"
-	"fmt"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
@@ -13,7 +14,7 @@ import (
 const DefaultMaxBytes = 48 << 20
 
 // overhead is about what an entry takes beside the texts of its result, in bytes.
-const overhead = 600
+const overhead = 800
 
 // Memory is a ledger in this process's memory. It forgets when the process
 // ends, and does not know of other instances: for trying things out, and for
@@ -21,17 +22,17 @@ const overhead = 600
 type Memory struct {
 	maxBytes int
 
-	mu      sync.Mutex
-	entries map[string]*entry
-	idle    *list.List // ids of the entries that nobody holds, oldest first
-	bytes   int        // that those take, about
+	mu       sync.Mutex
+	entries  map[string]*remembered
+	idle     *list.List // ids of the entries that may be forgotten, oldest first
+	bytes    int        // that those take, about
+	deferred map[string]time.Time
 }
 
-type entry struct {
-	attempts int
-	result   *jobs.Result
-	idle     *list.Element // nil while an attempt holds the job
-	bytes    int
+type remembered struct {
+	entry
+	idle  *list.Element // nil while an attempt holds the job, or its call is in doubt
+	bytes int
 }
 
 var _ Ledger = (*Memory)(nil)
@@ -42,50 +43,67 @@ func NewMemory(maxBytes int) *Memory {
 	if maxBytes <= 0 {
 		maxBytes = DefaultMaxBytes
 	}
-	return &Memory{maxBytes: maxBytes, entries: make(map[string]*entry), idle: list.New()}
+	return &Memory{maxBytes: maxBytes, entries: make(map[string]*remembered), idle: list.New(), deferred: make(map[string]time.Time)}
 }
 
 // Claim implements [Ledger].
-func (m *Memory) Claim(_ context.Context, id string) (Claim, error) {
+func (m *Memory) Claim(_ context.Context, id string, t Terms) (Claim, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.entries[id]
-	switch {
-	case e == nil:
-		e = &entry{}
-		m.entries[id] = e
-	case e.result != nil:
-		return Claim{ID: id, Attempt: e.attempts, Result: e.result}, nil
-	case e.idle == nil:
-		return Claim{}, ErrHeld
-	default:
+	if e == nil {
+		e = &remembered{}
+	}
+	c, err := e.claim(id, newHolder(), time.Now(), t)
+	if err != nil || c.Result != nil {
+		return c, err
+	}
+	m.entries[id] = e
+	if e.idle != nil {
 		m.idle.Remove(e.idle)
 		e.idle = nil
 		m.bytes -= e.bytes
 	}
-	e.attempts++
-	return Claim{ID: id, Attempt: e.attempts}, nil
+	return c, nil
+}
+
+// Note implements [Ledger].
+func (m *Memory) Note(_ context.Context, c Claim, note string) (Claim, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.entries[c.ID]
+	if e == nil {
+		return c, ErrLost
+	}
+	if err := e.note(c, note); err != nil {
+		return c, err
+	}
+	return e.held(), nil
 }
 
 // Settle implements [Ledger].
 func (m *Memory) Settle(_ context.Context, c Claim, r jobs.Result) error {
-	return m.end(c, &r)
+	return m.end(c, &r, PutOff{})
 }
 
 // Release implements [Ledger].
-func (m *Memory) Release(_ context.Context, c Claim) error {
-	return m.end(c, nil)
+func (m *Memory) Release(_ context.Context, c Claim, p PutOff) error {
+	return m.end(c, nil, p)
 }
 
-// end ends the claim, if it is the one that holds the job.
-func (m *Memory) end(c Claim, result *jobs.Result) error {
+func (m *Memory) end(c Claim, result *jobs.Result, p PutOff) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.entries[c.ID]
-	if e == nil || e.idle != nil || e.attempts != c.Attempt {
-		return fmt.Errorf("ledger: attempt %d does not hold job %q", c.Attempt, c.ID)
+	if e == nil {
+		return ErrLost
 	}
-	e.result = result
+	if err := e.end(c, time.Now(), result, p); err != nil {
+		return err
+	}
+	if result == nil && !p.Doubt.IsZero() {
+		return nil // what may have been done must not be forgotten
+	}
 	e.idle = m.idle.PushBack(c.ID)
 	e.bytes = size(c.ID, result)
 	m.bytes += e.bytes
@@ -96,6 +114,38 @@ func (m *Memory) end(c Claim, result *jobs.Result) error {
 	}
 	return nil
 }
+
+// Find implements [Ledger].
+func (m *Memory) Find(_ context.Context, id string) (State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.entries[id]; e != nil {
+		return e.state(time.Now()), nil
+	}
+	return State{}, nil
+}
+
+// Defer implements [Ledger].
+func (m *Memory) Defer(_ context.Context, key string, until time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if until.After(m.deferred[key]) {
+		m.deferred[key] = until
+	}
+	return nil
+}
+
+// Deferred implements [Ledger].
+func (m *Memory) Deferred(context.Context) (map[string]time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(m.deferred, func(_ string, until time.Time) bool { return !now.Before(until) })
+	return maps.Clone(m.deferred), nil
+}
+
+// Close implements [Ledger].
+func (m *Memory) Close() error { return nil }
 
 // size is about how many bytes of memory an entry takes.
 func size(id string, r *jobs.Result) int {

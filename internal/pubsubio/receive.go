@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -31,12 +32,17 @@ const maxMessageID = 128
 // messagePublished is the CloudEvents type of a Pub/Sub message.
 const messagePublished = "google.cloud.pubsub.topic.v1.messagePublished"
 
+// deadLetterCount is the attribute that Pub/Sub puts on a message that it gives up
+// (https://cloud.google.com/pubsub/docs/handling-failures#dead_letter_topic).
+const deadLetterCount = "CloudPubSubDeadLetterSourceDeliveryCount"
+
 // Message is one delivery of a Pub/Sub message.
 type Message struct {
 	ID   string
 	Data []byte
 	// Delivery counts the deliveries of this message, from 1; 0 where the
-	// subscription has no dead-letter topic and so does not count.
+	// subscription has no dead-letter topic and so does not count. Of a dead letter it
+	// is how often the message was delivered before Pub/Sub gave it up.
 	Delivery int
 	// PublishTime is when it was published; zero where that is not said, or not as
 	// a time.
@@ -53,8 +59,9 @@ type envelope struct {
 		OldMessageID string `json:"message_id"`
 		// So are these the same time. They are read as text: a message without a time
 		// is still a message.
-		PublishTime    string `json:"publishTime"`
-		OldPublishTime string `json:"publish_time"`
+		PublishTime    string            `json:"publishTime"`
+		OldPublishTime string            `json:"publish_time"`
+		Attributes     map[string]string `json:"attributes"`
 	} `json:"message"`
 	DeliveryAttempt int `json:"deliveryAttempt"`
 }
@@ -89,6 +96,9 @@ func Receive(w http.ResponseWriter, r *http.Request) (Message, error) {
 	msg := Message{ID: cmp.Or(in.Message.MessageID, in.Message.OldMessageID, eventID), Data: in.Message.Data, Delivery: in.DeliveryAttempt}
 	if msg.ID == "" || len(msg.ID) > maxMessageID || !utf8.ValidString(msg.ID) || strings.ContainsFunc(msg.ID, unicode.IsControl) {
 		return Message{}, errors.New("the message has no messageId, or one that Pub/Sub does not give")
+	}
+	if n, err := strconv.Atoi(in.Message.Attributes[deadLetterCount]); err == nil && n > 0 {
+		msg.Delivery = n
 	}
 	if at, err := time.Parse(time.RFC3339, cmp.Or(in.Message.PublishTime, in.Message.OldPublishTime)); err == nil {
 		msg.PublishTime = at

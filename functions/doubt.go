@@ -1,0 +1,165 @@
+package functions
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// What may have been done already is looked for here, and nowhere is it guessed. A
+// call is in doubt when it was begun and no clear answer came, and when who had
+// claimed the job has gone without a word.
+
+// look finds out whether an earlier attempt has made the call, where it may have. Done
+// says that it has, and then answer is what it was answered. Where nobody
+// can find out, the error is errInDoubt.
+func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer, done bool, err error) {
+	switch {
+	case a.doubt.IsZero() || a.call.Class != actions.Once: // then the call may as well be made again
+		return answer, false, nil
+	case a.call.NeedsID() && a.claim.Note == "": // without which nobody has begun it
+		a.doubt = time.Time{}
+		return answer, false, nil
+	case a.call.NeedsID():
+		if err := a.call.UseID(a.claim.Note); err != nil {
+			return answer, false, err
+		}
+	}
+	look := a.call.Look()
+	if look == nil {
+		return answer, false, errInDoubt
+	}
+	if until := a.doubt.Add(look.Wait); time.Now().Before(until) {
+		return answer, false, inDoubt(until, jobs.Error{Reason: "inDoubt"})
+	}
+	answer, sight, err := x.see(ctx, a, look)
+	switch {
+	case err != nil:
+		return answer, false, err
+	case sight == actions.Unclear:
+		return answer, false, errInDoubt
+	}
+	a.doubt = time.Time{}
+	return answer, sight == actions.Present, nil
+}
+
+// see looks once, as whom the job names.
+func (x *Executor) see(ctx context.Context, a *attempt, look *actions.Look) (none actions.Answer, sight actions.Sight, err error) {
+	if err := x.become(ctx, a, look.Scopes); err != nil {
+		return none, sight, err
+	}
+	done, err := x.turn(ctx, a, look.Units, false)
+	if err != nil {
+		return none, sight, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return look.Do(ctx, a.token.Authorize)
+}
+
+// identify gets an id of Google's for what the call makes, where it takes one, and
+// keeps it before the call: by it a later attempt finds what this one has made.
+func (x *Executor) identify(ctx context.Context, a *attempt) error {
+	if !a.call.NeedsID() {
+		return nil
+	}
+	id := a.claim.Note
+	if id == "" {
+		var err error
+		if id, err = a.call.NewID(ctx, a.token.Authorize); err != nil {
+			return err
+		}
+		claim, err := x.ledger.Note(ctx, *a.claim, id)
+		if err != nil {
+			return ledgerAway(err)
+		}
+		a.claim = &claim
+	}
+	return a.call.UseID(id)
+}
+
+// once reads the call's answer with what is known of earlier attempts: a refusal may
+// say that one of them has done it. Here, too, a doubt begins.
+func (x *Executor) once(ctx context.Context, a *attempt, answer actions.Answer, err error) (actions.Answer, error) {
+	var refused *actions.Error
+	switch {
+	case err == nil:
+		a.doubt = time.Time{}
+		return answer, nil
+	case !errors.As(err, &refused):
+		return answer, err
+	case refused.Doubtful:
+		a.doubt = time.Now()
+		return answer, err
+	case !a.call.DoneBefore(refused, !a.doubt.IsZero()):
+		return answer, err
+	}
+	a.doubt = time.Time{}
+	if look := a.call.Look(); look != nil { // for the answer
+		if made, sight, err := x.see(ctx, a, look); err == nil && sight == actions.Present {
+			answer = made
+		}
+	}
+	return answer, nil
+}
+
+// errInDoubt says that the call may have been made, and that nobody can find out.
+var errInDoubt = errors.New("whether the call took effect cannot be looked up")
+
+// inDoubt puts a job off until it can be looked up whether its call took effect.
+func inDoubt(until time.Time, e jobs.Error) *laterError {
+	e.Stage, e.Fault = jobs.StageCall, jobs.FaultGoogle
+	e.Message = "The call was begun, but no clear answer came: whether it took effect is looked up."
+	return &laterError{until: until, why: e}
+}
+
+// doubtful says how a call ended that may or may not have taken effect: it is looked
+// up, or else nobody can say, and to make it again could do it twice.
+func (o *Outcome) doubtful(a *attempt, e jobs.Error) {
+	look := a.call.Look()
+	switch {
+	case a.call.Class != actions.Once:
+		e.Stage, e.Fault, e.Message = jobs.StageCall, jobs.FaultGoogle, "The call was begun, but no clear answer came. It is made again, for twice is as once."
+		o.put(Again, e)
+	case look == nil:
+		o.uncertain(e, "")
+	default:
+		if a.doubt.IsZero() { // a panic
+			a.doubt = time.Now()
+		}
+		later := inDoubt(a.doubt.Add(look.Wait), e)
+		o.put(Again, later.why)
+		o.NotBefore = later.until
+	}
+}
+
+// uncertain ends the job where nobody can say whether the call took effect. To
+// make it again could do it twice. Because says what kept it from being looked up.
+func (o *Outcome) uncertain(e jobs.Error, because string) {
+	e.Stage, e.Fault = jobs.StageCall, jobs.FaultGoogle
+	e.Message = "The call was begun, but no clear answer came: it may or may not have taken effect."
+	if because != "" {
+		e.Message += " It could not be looked up: " + because
+	}
+	e.Fix = "Look whether the effect is there; if it is not, publish the job under a new id."
+	o.fail(jobs.Uncertain, e)
+}
+
+// stillInDoubt makes a failure uncertain where it came before anybody knew whether an
+// earlier attempt's call took effect.
+func (o *Outcome) stillInDoubt(a *attempt) {
+	e := o.Result.Error
+	if o.Answer != Done || e == nil || a.doubt.IsZero() || o.Result.Status == jobs.Uncertain || a.call != nil && a.call.Class == actions.Read {
+		return
+	}
+	fix := e.Fix
+	o.uncertain(jobs.Error{Code: e.Code, Reason: e.Reason}, e.Message)
+	if e.Code == http.StatusForbidden || e.Code == http.StatusUnauthorized || e.Stage == jobs.StageExchange {
+		o.Result.Error.Fix += " For the jobs to come: " + fix
+	}
+}

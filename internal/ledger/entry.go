@@ -1,0 +1,98 @@
+package ledger
+
+import (
+	"crypto/rand"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+// entry is what every ledger keeps of a job, and all that a claim can do to it: a
+// ledger only has to read, change and write one as if alone.
+type entry struct {
+	ID       string       `json:"id"`
+	Attempts int          `json:"attempts"`
+	Holder   string       `json:"holder,omitzero"` // of the claim; empty: nobody's
+	Until    time.Time    `json:"until,omitzero"`  // when its time is up
+	Doubt    time.Time    `json:"doubt,omitzero"`
+	PutOff   time.Time    `json:"putOff,omitzero"` // not before
+	Why      *jobs.Error  `json:"why,omitzero"`
+	Note     string       `json:"note,omitzero"`
+	Result   *jobs.Result `json:"result,omitzero"`
+	Expires  time.Time    `json:"expires"`
+}
+
+func newHolder() string { return rand.Text() }
+
+// claim claims the job for the holder, or says why it cannot be.
+func (e *entry) claim(id, holder string, now time.Time, t Terms) (Claim, error) {
+	if e.ID != "" && !now.Before(e.Expires) {
+		*e = entry{}
+	}
+	if e.Result != nil && t.Again != nil && t.Again(*e.Result) {
+		*e = entry{ID: id, Attempts: e.Attempts}
+	}
+	switch {
+	case e.Result != nil:
+		return Claim{ID: id, Attempt: e.Attempts, Result: e.Result}, nil
+	case e.Holder == holder: // the store tried again what it had done
+		return e.held(), nil
+	case e.Holder != "" && now.Before(e.Until):
+		return Claim{}, ErrHeld
+	case e.Holder == "" && now.Before(e.PutOff) && !t.Early:
+		return Claim{}, &PutOffError{PutOff{NotBefore: e.PutOff, Doubt: e.Doubt, Why: e.Why}}
+	case e.Holder != "": // who held it has gone, nobody knows how far it came
+		e.Doubt = e.Until
+	}
+	e.ID, e.Holder, e.Until, e.PutOff = id, holder, t.Until, time.Time{}
+	e.Attempts++
+	e.Expires = now.Add(Keep)
+	return e.held(), nil
+}
+
+// held is the claim that holds the entry.
+func (e *entry) held() Claim {
+	return Claim{ID: e.ID, Attempt: e.Attempts, Doubt: e.Doubt, Why: e.Why, Note: e.Note, holder: e.Holder}
+}
+
+// note keeps a word under the claim.
+func (e *entry) note(c Claim, note string) error {
+	if e.Holder == "" || e.Holder != c.holder {
+		return ErrLost
+	}
+	e.Note = note
+	return nil
+}
+
+// end ends the claim. Where r is nil the job is put off.
+func (e *entry) end(c Claim, now time.Time, r *jobs.Result, p PutOff) error {
+	if e.Holder == "" || e.Holder != c.holder {
+		return ErrLost
+	}
+	*e = entry{ID: e.ID, Attempts: e.Attempts, Result: r, Expires: now.Add(Keep), Note: e.Note, PutOff: p.NotBefore, Doubt: p.Doubt, Why: p.Why}
+	if r != nil {
+		e.Note = ""
+	}
+	return nil
+}
+
+// state is what Find tells.
+func (e *entry) state(now time.Time) State {
+	if !now.Before(e.Expires) {
+		return State{}
+	}
+	return State{
+		Attempts: e.Attempts, Held: e.Holder != "" && now.Before(e.Until), Result: e.Result,
+		PutOff: PutOff{NotBefore: e.PutOff, Doubt: e.Doubt, Why: e.Why},
+	}
+}
+
+func (e *entry) encode() ([]byte, error) { return json.Marshal(e) }
+
+func decode(data []byte) (*entry, error) {
+	var e entry
+	err := json.Unmarshal(data, &e)
+	return &e, err
+}

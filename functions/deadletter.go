@@ -42,53 +42,31 @@ func (x *Executor) giveUp(ctx context.Context, a *attempt) (none actions.Answer,
 			return answer, err
 		}
 	}
+	return none, givenUp(a, kept)
+}
+
+// givenUp ends a job that is not tried again, with the reason for which it was put off
+// to the last.
+func givenUp(a *attempt, kept bool) error {
+	why := jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultOperator, Reason: "givenUp", Message: "Pub/Sub has delivered the job as often as its subscription allows, and given it up."}
+	if n := a.msg.Delivery; n > 0 {
+		why.Message = fmt.Sprintf("Pub/Sub has delivered the job %d times, and given it up.", n)
+	}
+	if a.claim != nil && a.claim.Why != nil {
+		last := a.claim.Why
+		why.Stage, why.Fault, why.Code, why.Fix = last.Stage, last.Fault, last.Code, last.Fix
+		why.Message += " The last time: " + last.Message
+	} else {
+		why.Message += " No attempt has said why: the function could not be reached, or ended each time before it could say."
+		why.Fix = "Look into the function's log."
+	}
 	// Pub/Sub gives a dead letter an id of its own, so what became of a job that was known
 	// by its message's cannot be found; nor of one that the ledger does not keep.
-	own := a.job.ID != a.msg.ID
-	return none, &givenUpError{deliveries: a.msg.Delivery, why: a.whyPutOff(), unknown: a.call.Class != actions.Read && !(own && kept)}
-}
-
-// whyPutOff is what the last attempt was put off for; nil where it did not say.
-func (a *attempt) whyPutOff() *jobs.Error {
-	if a.claim == nil {
-		return nil
+	known := kept && a.job.ID != a.msg.ID || a.job.DryRun || a.call.Class == actions.Read
+	if !known {
+		why.Message += " Whether an attempt took effect is not known, for the ledger does not keep such a job."
+		return &finalError{jobs.Uncertain, why}
 	}
-	return a.claim.Why
-}
-
-// givenUpError says that a job will not be tried again.
-type givenUpError struct {
-	deliveries int
-	why        *jobs.Error
-	unknown    bool // whether it was done
-}
-
-func (e *givenUpError) Error() string {
-	times := "as often as its subscription allows"
-	if e.deliveries > 0 {
-		times = fmt.Sprintf("%d times", e.deliveries)
-	}
-	return "Pub/Sub has delivered the job " + times + ", and given it up."
-}
-
-// giveUp ends a job that is not tried again, with the reason for which it was put off
-// to the last.
-func (o *Outcome) giveUp(e *givenUpError) {
-	result := jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultOperator, Reason: "givenUp", Message: e.Error()}
-	switch {
-	case e.why != nil:
-		result.Stage, result.Fault, result.Code = e.why.Stage, e.why.Fault, e.why.Code
-		result.Message += " The last time: " + e.why.Message
-		result.Fix = e.why.Fix
-	default:
-		result.Message += " No attempt has said why: the function could not be reached, or ended each time before it could say."
-		result.Fix = "Look into the function's log."
-	}
-	if e.unknown {
-		result.Message += " Whether an attempt took effect is not known, for the ledger does not keep such a job."
-		o.fail(jobs.Uncertain, result)
-		return
-	}
-	result.Fix += "\nThen publish it once more: onbehalf deadletter redrive"
-	o.fail(jobs.Failed, result)
+	why.Fix += "\nThen publish it once more: onbehalf deadletter redrive"
+	return &finalError{jobs.Failed, why}
 }

@@ -1,9 +1,9 @@
 package functions
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
@@ -16,7 +16,7 @@ import (
 
 // look finds out whether an earlier attempt has made the call, where it may have. Done
 // says that it has, and then answer is what it was answered. Where nobody
-// can find out, the error is errInDoubt.
+// can find out, the job ends so.
 func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer, done bool, err error) {
 	switch {
 	case a.doubt.IsZero() || a.call.Class != actions.Once: // then the call may as well be made again
@@ -31,7 +31,7 @@ func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer,
 	}
 	look := a.call.Look()
 	if look == nil {
-		return answer, false, errInDoubt
+		return answer, false, nobodyKnows()
 	}
 	if until := a.doubt.Add(look.Wait); time.Now().Before(until) {
 		return answer, false, inDoubt(until, jobs.Error{Reason: "inDoubt"})
@@ -41,7 +41,7 @@ func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer,
 	case err != nil:
 		return answer, false, err
 	case sight == actions.Unclear:
-		return answer, false, errInDoubt
+		return answer, false, nobodyKnows()
 	}
 	a.doubt = time.Time{}
 	return answer, sight == actions.Present, nil
@@ -76,7 +76,7 @@ func (x *Executor) identify(ctx context.Context, a *attempt) error {
 		}
 		claim, err := x.ledger.Note(ctx, *a.claim, id)
 		if err != nil {
-			return ledgerAway(err)
+			return notClaimed(err)
 		}
 		a.claim = &claim
 	}
@@ -108,8 +108,10 @@ func (x *Executor) once(ctx context.Context, a *attempt, answer actions.Answer, 
 	return answer, nil
 }
 
-// errInDoubt says that the call may have been made, and that nobody can find out.
-var errInDoubt = errors.New("whether the call took effect cannot be looked up")
+// nobodyKnows ends a job whose call may have been made.
+func nobodyKnows() error {
+	return &finalError{jobs.Uncertain, uncertain(jobs.Error{Reason: "inDoubt"}, "")}
+}
 
 // inDoubt puts a job off until it can be looked up whether its call took effect.
 func inDoubt(until time.Time, e jobs.Error) *laterError {
@@ -127,7 +129,7 @@ func (o *Outcome) doubtful(a *attempt, e jobs.Error) {
 		e.Stage, e.Fault, e.Message = jobs.StageCall, jobs.FaultGoogle, "The call was begun, but no clear answer came. It is made again, for twice is as once."
 		o.put(Again, e)
 	case look == nil:
-		o.uncertain(e, "")
+		o.fail(jobs.Uncertain, uncertain(e, ""))
 	default:
 		if a.doubt.IsZero() { // a panic
 			a.doubt = time.Now()
@@ -138,28 +140,33 @@ func (o *Outcome) doubtful(a *attempt, e jobs.Error) {
 	}
 }
 
-// uncertain ends the job where nobody can say whether the call took effect. To
-// make it again could do it twice. Because says what kept it from being looked up.
-func (o *Outcome) uncertain(e jobs.Error, because string) {
-	e.Stage, e.Fault = jobs.StageCall, jobs.FaultGoogle
-	e.Message = "The call was begun, but no clear answer came: it may or may not have taken effect."
+// uncertain says that nobody can say whether the call took effect: to make it again
+// could do it twice. Because is what kept it from being looked up.
+func uncertain(e jobs.Error, because string) jobs.Error {
+	e.Stage, e.Fault = jobs.StageCall, cmp.Or(e.Fault, jobs.FaultGoogle)
+	e.Message = "The call was begun, or may have been, and no clear answer came: it may or may not have taken effect."
 	if because != "" {
 		e.Message += " It could not be looked up: " + because
 	}
 	e.Fix = "Look whether the effect is there; if it is not, publish the job under a new id."
-	o.fail(jobs.Uncertain, e)
+	return e
 }
 
 // stillInDoubt makes a failure uncertain where it came before anybody knew whether an
 // earlier attempt's call took effect.
 func (o *Outcome) stillInDoubt(a *attempt) {
-	e := o.Result.Error
-	if o.Answer != Done || e == nil || a.doubt.IsZero() || o.Result.Status == jobs.Uncertain || a.call != nil && a.call.Class == actions.Read {
+	why := o.Result.Error
+	if o.Answer != Done || why == nil || a.doubt.IsZero() || o.Result.Status == jobs.Uncertain || a.call != nil && a.call.Class == actions.Read {
 		return
 	}
-	fix := e.Fix
-	o.uncertain(jobs.Error{Code: e.Code, Reason: e.Reason}, e.Message)
-	if e.Code == http.StatusForbidden || e.Code == http.StatusUnauthorized || e.Stage == jobs.StageExchange {
-		o.Result.Error.Fix += " For the jobs to come: " + fix
+	e := jobs.Error{Code: why.Code, Reason: why.Reason}
+	lasts := why.Fault == jobs.FaultAdmin || why.Fault == jobs.FaultOperator
+	if lasts {
+		e.Fault = why.Fault
 	}
+	e = uncertain(e, why.Message)
+	if lasts && why.Fix != "" {
+		e.Fix += " So that the next such job can be looked up: " + why.Fix
+	}
+	o.fail(jobs.Uncertain, e)
 }

@@ -75,7 +75,7 @@ func (x *Executor) Execute(ctx context.Context, msg pubsubio.Message) Outcome {
 func (x *Executor) deliver(ctx context.Context, msg pubsubio.Message, path func(context.Context, *attempt) (actions.Answer, error)) (outcome Outcome) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	defer context.AfterFunc(x.ending, cancel)()
+	defer context.AfterFunc(x.ending, cancel)() //nolint:contextcheck // it is the instance that ends, whoever calls
 	a := &attempt{msg: msg, startedAt: time.Now(), executionID: funcframework.ExecutionIDFromContext(ctx)}
 	// Nothing of ours should panic. Whatever does is settled all the same, and
 	// answered Again: first here, where the job is known, then around the
@@ -153,13 +153,13 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (none actions.Answer
 		return answer, err
 	}
 	if a.job.Expired(a.startedAt) {
-		return none, &expiredError{a.job.NotAfter}
+		return none, expired(a.job)
 	}
 
 	// No call while its result could not be published: then the event comes again,
 	// perhaps to an instance that does not know of the call.
 	if last := x.unpublished.Load(); last != nil && !a.job.DryRun && time.Since(last.at) < unpublishedPause {
-		return none, last
+		return none, &last.againError
 	}
 
 	// Become the user: for just this call's scopes, without any key.
@@ -209,7 +209,7 @@ func (x *Executor) claim(ctx context.Context, a *attempt, t ledger.Terms) error 
 	t.Until = deadline.Add(leastSettle + clockSkew)
 	claim, err := x.ledger.Claim(ctx, a.job.ID, t)
 	if err != nil {
-		return ledgerAway(err)
+		return notClaimed(err)
 	}
 	a.claim = &claim
 	if claim.Result != nil {
@@ -315,7 +315,7 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	}
 	if a.claim != nil && a.claim.Result == nil {
 		if err := x.ledger.Settle(ctx, *a.claim, outcome.Result); err != nil {
-			outcome.unsettled(ledgerProblem(err))
+			outcome.unsettled(notKept(err))
 			return outcome
 		}
 	}
@@ -324,7 +324,7 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	if err := x.results.Publish(ctx, outcome.Result); err != nil {
 		problem := notPublished(err)
 		if topicAway(err) {
-			x.unpublished.Store(&unpublishedError{problem, time.Now()})
+			x.unpublished.Store(&unpublished{againError{problem}, time.Now()})
 		}
 		if status.Code(err) == codes.Unauthenticated {
 			x.google.Own.Renew()
@@ -334,26 +334,6 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	}
 	x.unpublished.Store(nil)
 	return outcome
-}
-
-// ledgerError says that the ledger could not be asked.
-type ledgerError struct{ problem jobs.Error }
-
-func (e *ledgerError) Error() string { return e.problem.Message }
-
-// ledgerAway is why a job cannot be claimed, if it is not that somebody has it or
-// that its time has not come.
-func ledgerAway(err error) error {
-	var putOff *ledger.PutOffError
-	if errors.Is(err, ledger.ErrHeld) || errors.As(err, &putOff) {
-		return err
-	}
-	return &ledgerError{ledgerProblem(err)}
-}
-
-// ledgerProblem says who must act where the ledger does not keep what it is told.
-func ledgerProblem(err error) jobs.Error {
-	return jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()}
 }
 
 // topicAway tells whether no result could be published now, and not just this one.
@@ -396,24 +376,8 @@ func (x *Executor) recover(ctx context.Context, a *attempt, then func()) {
 	}
 }
 
-var (
-	errPanic   = errors.New("panic")
-	errSettled = errors.New("the job has its result already")
-	errNoTime  = errors.New("the call is not begun with so little time left")
-)
-
-// unpublishedError says that a call is not begun because results cannot be
-// published.
-type unpublishedError struct {
-	problem jobs.Error
-	at      time.Time
-}
-
-func (e *unpublishedError) Error() string { return e.problem.Message }
-
-// expiredError says that a job has lost its point.
-type expiredError struct{ notAfter time.Time }
-
-func (e *expiredError) Error() string {
-	return "notAfter: is " + e.notAfter.Format(time.RFC3339) + ", which has passed"
+// unpublished is why and when a result could last not be published.
+type unpublished struct {
+	againError
+	at time.Time
 }

@@ -76,7 +76,7 @@ type inHand struct {
 func newInHand() *inHand {
 	h := &inHand{}
 	h.ending, h.end = context.WithCancel(context.Background())
-	h.breakOff, h.cut = context.WithCancel(context.Background())
+	h.breakOff, h.cut = context.WithCancel(context.Background()) //nolint:gosec // endOnSIGTERM calls it
 	return h
 }
 

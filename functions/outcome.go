@@ -76,40 +76,38 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 	o.Result.StartedAt, o.Result.FinishedAt = a.startedAt.UTC(), time.Now().UTC()
 
 	var (
+		final   *finalError
+		later   *laterError
+		again   *againError
 		wrong   *jobs.FieldError
-		silent  *unpublishedError
-		expired *expiredError
 		refusal *policy.Refusal
 		unknown *policy.UnknownError
 		mint    *delegation.Error
 		call    *actions.Error
-		later   *laterError
-		putOff  *ledger.PutOffError
-		givenUp *givenUpError
-		away    *ledgerError
 	)
 	switch {
 	case a.err == nil && a.job.DryRun:
 		o.Result.Status = jobs.Previewed
 	case a.err == nil:
 		o.Result.Status, o.Result.Response, o.Result.ResponseCut = jobs.Succeeded, a.answer.Response, a.answer.Cut
+	case errors.As(a.err, &final):
+		o.fail(final.status, final.why)
+	case errors.As(a.err, &later):
+		o.put(Later, later.why)
+		o.NotBefore = later.until
+	case errors.As(a.err, &again):
+		o.put(Again, again.why)
+	case errors.Is(a.err, ledger.ErrHeld):
+		o.put(Later, jobs.Error{Reason: "held", Message: "Another delivery is at this job now."})
+		o.Held = true
 	case errors.As(a.err, &wrong):
 		o.fail(jobs.Failed, jobs.Error{Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "badJob", Message: wrong.Error(), Fix: "Correct the job and publish it under a new id."})
-	case errors.As(a.err, &expired):
-		o.fail(jobs.Expired, jobs.Error{Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "expired", Message: expired.Error(), Fix: "If it is still wanted, publish it under a new id with a later notAfter."})
 	case errors.As(a.err, &refusal):
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
 	case errors.As(a.err, &unknown):
 		x.blameLookUp(ctx, &o, a, unknown)
 	case errors.As(a.err, &mint):
 		x.blameMint(ctx, &o, a, mint)
-	case errors.As(a.err, &later):
-		o.put(Later, later.why)
-		o.NotBefore = later.until
-	case errors.Is(a.err, errInDoubt):
-		o.uncertain(jobs.Error{Reason: "inDoubt"}, "")
-	case errors.As(a.err, &givenUp):
-		o.giveUp(givenUp)
 	case errors.As(a.err, &call) && call.Doubtful && a.call.Class == actions.Once:
 		o.doubtful(a, jobs.Error{Code: call.Status, Reason: call.Reason})
 	case errors.As(a.err, &call):
@@ -119,30 +117,12 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.renewOwn, o.dropToken = refused && call.Object != "", refused && call.Object == ""
 	case a.called: // a panic, or an answer that we could not write down
 		o.doubtful(a, jobs.Error{Reason: "unclear"})
-	case errors.Is(a.err, ledger.ErrHeld):
-		o.put(Later, jobs.Error{Reason: "held", Message: "Another delivery is at this job now."})
-		o.Held = true
-	case errors.As(a.err, &putOff):
-		o.put(Later, whyPutOff(putOff))
-		o.NotBefore = putOff.NotBefore
-	case errors.As(a.err, &away):
-		o.put(Again, away.problem)
-	case errors.As(a.err, &silent):
-		o.put(Again, silent.problem)
 	default:
-		// The caller gave up, the ledger is away, or we panicked: nothing was done.
+		// The caller gave up, or we panicked: nothing was done.
 		o.put(Again, jobs.Error{Reason: "interrupted", Message: a.err.Error()})
 	}
 	o.stillInDoubt(a)
 	return o
-}
-
-// whyPutOff says why a job's time has not come, as the attempt did that put it off.
-func whyPutOff(e *ledger.PutOffError) jobs.Error {
-	if e.Why != nil {
-		return *e.Why
-	}
-	return jobs.Error{Reason: "putOff", Message: "The job is put off."}
 }
 
 // fail ends the job without success.
@@ -251,6 +231,9 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 	}
 	if a.scopes != nil {
 		attrs = append(attrs, slog.Any("scopes", a.scopes), slog.Any("token", a.token))
+	}
+	if !a.doubt.IsZero() {
+		attrs = append(attrs, slog.Bool("inDoubt", true))
 	}
 	if o.Replayed {
 		attrs = append(attrs, slog.Bool("replayed", true))

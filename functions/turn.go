@@ -18,14 +18,6 @@ const turnPatience = 5 * time.Second
 // gmail counts units, for each user and each project.
 const gmail = "gmail.googleapis.com"
 
-// laterError puts a job off until a time that is known here.
-type laterError struct {
-	until time.Time
-	why   jobs.Error
-}
-
-func (e *laterError) Error() string { return e.why.Message }
-
 // limit is the name under which it is kept until when nobody is to spend what Google
 // limits; empty where that does not concern the job.
 func (x *Executor) limit(a *attempt, l explain.Limit) string {
@@ -50,7 +42,7 @@ func (x *Executor) limit(a *attempt, l explain.Limit) string {
 // another instance, before which it will not do what the job asks for.
 func (x *Executor) deferred(ctx context.Context, a *attempt) error {
 	until := x.deferrals.Until(ctx, x.limit(a, explain.LimitProject), x.limit(a, explain.LimitUser), x.limit(a, explain.LimitSending))
-	if !time.Now().Before(until) {
+	if !time.Now().Before(until) || a.job.DryRun {
 		return nil
 	}
 	return &laterError{until, jobs.Error{

@@ -45,7 +45,7 @@ type Executor struct {
 	panics           atomic.Int64
 	// unpublished is why and when a result could last not be published; nil once
 	// one could.
-	unpublished atomic.Pointer[unpublishedError]
+	unpublished atomic.Pointer[unpublished]
 	close       []func() error
 }
 

@@ -1,0 +1,67 @@
+package functions
+
+import (
+	"errors"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/ledger"
+)
+
+// An attempt that does not succeed ends in one of three ways, each an error of its
+// own. Errors of other packages are sorted into these where they are judged.
+
+// finalError ends the job.
+type finalError struct {
+	status jobs.Status
+	why    jobs.Error
+}
+
+func (e *finalError) Error() string { return e.why.Message }
+
+// laterError puts the job off until a time that is known here.
+type laterError struct {
+	until time.Time
+	why   jobs.Error
+}
+
+func (e *laterError) Error() string { return e.why.Message }
+
+// againError has the job tried again: what was in the way will pass.
+type againError struct{ why jobs.Error }
+
+func (e *againError) Error() string { return e.why.Message }
+
+var (
+	errPanic   = errors.New("panic")
+	errSettled = errors.New("the job has its result already")
+	errNoTime  = errors.New("the call is not begun with so little time left")
+)
+
+// expired ends a job that has lost its point.
+func expired(job jobs.Job) error {
+	return &finalError{jobs.Expired, jobs.Error{
+		Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "expired",
+		Message: "notAfter: is " + job.NotAfter.Format(time.RFC3339) + ", which has passed",
+		Fix:     "If it is still wanted, publish it under a new id with a later notAfter.",
+	}}
+}
+
+// notClaimed says what becomes of a job that this attempt may not have.
+func notClaimed(err error) error {
+	var putOff *ledger.PutOffError
+	switch {
+	case errors.Is(err, ledger.ErrHeld):
+		return err
+	case !errors.As(err, &putOff):
+		return &againError{notKept(err)}
+	case putOff.Why == nil:
+		return &laterError{putOff.NotBefore, jobs.Error{Reason: "putOff", Message: "The job is put off."}}
+	}
+	return &laterError{putOff.NotBefore, *putOff.Why}
+}
+
+// notKept says who must act where the ledger does not keep what it is told.
+func notKept(err error) jobs.Error {
+	return jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()}
+}

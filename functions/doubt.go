@@ -31,7 +31,7 @@ func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer,
 	}
 	look := a.call.Look()
 	if look == nil {
-		return answer, false, nobodyKnows()
+		return answer, false, nobodyKnows(a)
 	}
 	if until := a.doubt.Add(look.Wait); time.Now().Before(until) {
 		return answer, false, inDoubt(until, jobs.Error{Reason: "inDoubt"})
@@ -41,7 +41,7 @@ func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer,
 	case err != nil:
 		return answer, false, err
 	case sight == actions.Unclear:
-		return answer, false, nobodyKnows()
+		return answer, false, nobodyKnows(a)
 	}
 	a.doubt = time.Time{}
 	return answer, sight == actions.Present, nil
@@ -109,8 +109,8 @@ func (x *Executor) once(ctx context.Context, a *attempt, answer actions.Answer, 
 }
 
 // nobodyKnows ends a job whose call may have been made.
-func nobodyKnows() error {
-	return &finalError{jobs.Uncertain, uncertain(jobs.Error{Reason: "inDoubt"}, "")}
+func nobodyKnows(a *attempt) error {
+	return &finalError{jobs.Uncertain, uncertain(a, jobs.Error{Reason: "inDoubt"}, "")}
 }
 
 // inDoubt puts a job off until it can be looked up whether its call took effect.
@@ -129,7 +129,7 @@ func (o *Outcome) doubtful(a *attempt, e jobs.Error) {
 		e.Stage, e.Fault, e.Message = jobs.StageCall, jobs.FaultGoogle, "The call was begun, but no clear answer came. It is made again, for twice is as once."
 		o.put(Again, e)
 	case look == nil:
-		o.fail(jobs.Uncertain, uncertain(e, ""))
+		o.fail(jobs.Uncertain, uncertain(a, e, ""))
 	default:
 		if a.doubt.IsZero() { // a panic
 			a.doubt = time.Now()
@@ -142,9 +142,12 @@ func (o *Outcome) doubtful(a *attempt, e jobs.Error) {
 
 // uncertain says that nobody can say whether the call took effect: to make it again
 // could do it twice. Because is what kept it from being looked up.
-func uncertain(e jobs.Error, because string) jobs.Error {
+func uncertain(a *attempt, e jobs.Error, because string) jobs.Error {
 	e.Stage, e.Fault = jobs.StageCall, cmp.Or(e.Fault, jobs.FaultGoogle)
-	e.Message = "The call was begun, or may have been, and no clear answer came: it may or may not have taken effect."
+	e.Message = "An earlier attempt ended without a clear answer to the call, or without a word: it may or may not have taken effect."
+	if a.called {
+		e.Message = "The call was begun, but no clear answer came: it may or may not have taken effect."
+	}
 	if because != "" {
 		e.Message += " It could not be looked up: " + because
 	}
@@ -164,7 +167,7 @@ func (o *Outcome) stillInDoubt(a *attempt) {
 	if lasts {
 		e.Fault = why.Fault
 	}
-	e = uncertain(e, why.Message)
+	e = uncertain(a, e, why.Message)
 	if lasts && why.Fix != "" {
 		e.Fix += " So that the next such job can be looked up: " + why.Fix
 	}

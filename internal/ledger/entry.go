@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"crypto/rand"
+	"fmt"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
@@ -54,15 +56,20 @@ func (e *entry) claim(id, holder string, now time.Time, t Terms) (Claim, error) 
 
 // held is the claim that holds the entry.
 func (e *entry) held() Claim {
-	return Claim{ID: e.ID, Attempt: e.Attempts, Doubt: e.Doubt, Why: e.Why, Note: e.Note, holder: e.Holder}
+	return Claim{ID: e.ID, Attempt: e.Attempts, Doubt: e.Doubt, Why: e.Why, Note: e.Note, holder: e.Holder, until: e.Until}
+}
+
+// entry is what the claim holds, as it was left in the ledger.
+func (c Claim) entry() *entry {
+	return &entry{ID: c.ID, Attempts: c.Attempt, Holder: c.holder, Until: c.until, Doubt: c.Doubt, Why: c.Why, Note: c.Note}
 }
 
 // note keeps a word under the claim.
-func (e *entry) note(c Claim, note string) error {
+func (e *entry) note(c Claim, now time.Time, note string) error {
 	if e.Holder == "" || e.Holder != c.holder {
 		return ErrLost
 	}
-	e.Note = note
+	e.Note, e.Expires = note, now.Add(Keep)
 	return nil
 }
 
@@ -89,10 +96,24 @@ func (e *entry) state(now time.Time) State {
 	}
 }
 
-func (e *entry) encode() ([]byte, error) { return json.Marshal(e) }
+// asItCame has a response kept as Google sent it: a result that is given again
+// must be the same, and one that is odd must not be lost for that.
+func asItCame() json.Options {
+	return json.JoinOptions(jsontext.PreserveRawStrings(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
 
-func decode(data []byte) (*entry, error) {
+func (e *entry) encode() ([]byte, error) {
+	return json.Marshal(e, json.Deterministic(true), asItCame())
+}
+
+// decode reads what encode wrote, of the job with this id.
+func decode(data []byte, id string) (*entry, error) {
 	var e entry
-	err := json.Unmarshal(data, &e)
-	return &e, err
+	if err := json.Unmarshal(data, &e, asItCame()); err != nil {
+		return nil, fmt.Errorf("ledger: the entry of job %q cannot be read", id) // err may quote what is in it
+	}
+	if e.ID != id {
+		return nil, fmt.Errorf("ledger: the entry of job %q is that of job %q", id, e.ID)
+	}
+	return &e, nil
 }

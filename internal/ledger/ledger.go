@@ -88,6 +88,7 @@ type Claim struct {
 	Note string
 
 	holder  string    // unlike any other claim's
+	until   time.Time // when its time is up
 	version time.Time // of the document, in Firestore
 }
 

@@ -21,6 +21,7 @@ const overhead = 800
 // one instance whose jobs can bear being done again after a restart.
 type Memory struct {
 	maxBytes int
+	now      func() time.Time
 
 	mu       sync.Mutex
 	entries  map[string]*remembered
@@ -43,7 +44,7 @@ func NewMemory(maxBytes int) *Memory {
 	if maxBytes <= 0 {
 		maxBytes = DefaultMaxBytes
 	}
-	return &Memory{maxBytes: maxBytes, entries: make(map[string]*remembered), idle: list.New(), deferred: make(map[string]time.Time)}
+	return &Memory{maxBytes: maxBytes, now: time.Now, entries: make(map[string]*remembered), idle: list.New(), deferred: make(map[string]time.Time)}
 }
 
 // Claim implements [Ledger].
@@ -54,7 +55,7 @@ func (m *Memory) Claim(_ context.Context, id string, t Terms) (Claim, error) {
 	if e == nil {
 		e = &remembered{}
 	}
-	c, err := e.claim(id, newHolder(), time.Now(), t)
+	c, err := e.claim(id, newHolder(), m.now(), t)
 	if err != nil || c.Result != nil {
 		return c, err
 	}
@@ -75,7 +76,7 @@ func (m *Memory) Note(_ context.Context, c Claim, note string) (Claim, error) {
 	if e == nil {
 		return c, ErrLost
 	}
-	if err := e.note(c, note); err != nil {
+	if err := e.note(c, m.now(), note); err != nil {
 		return c, err
 	}
 	return e.held(), nil
@@ -98,7 +99,7 @@ func (m *Memory) end(c Claim, result *jobs.Result, p PutOff) error {
 	if e == nil {
 		return ErrLost
 	}
-	if err := e.end(c, time.Now(), result, p); err != nil {
+	if err := e.end(c, m.now(), result, p); err != nil {
 		return err
 	}
 	if result == nil && !p.Doubt.IsZero() {
@@ -120,7 +121,7 @@ func (m *Memory) Find(_ context.Context, id string) (State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.entries[id]; e != nil {
-		return e.state(time.Now()), nil
+		return e.state(m.now()), nil
 	}
 	return State{}, nil
 }
@@ -139,7 +140,7 @@ func (m *Memory) Defer(_ context.Context, key string, until time.Time) error {
 func (m *Memory) Deferred(context.Context) (map[string]time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
+	now := m.now()
 	maps.DeleteFunc(m.deferred, func(_ string, until time.Time) bool { return !now.Before(until) })
 	return maps.Clone(m.deferred), nil
 }

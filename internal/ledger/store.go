@@ -1,0 +1,295 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+const (
+	// mostTogether is how many operations are kept at once: more would hold more of
+	// the file in memory.
+	mostTogether = 256
+	// longestBurst is for how long the file is open at most. Other processes wait as
+	// long, and what was read of it counts as this process's memory.
+	longestBurst = 25 * time.Millisecond
+	// knock is about how often who waits for the file tries to open it, and turn for
+	// how long it is left alone after a burst, so that who knocks finds it free.
+	knock = 500 * time.Microsecond
+	turn  = 2 * time.Millisecond
+)
+
+// store does operations on a file that other processes use, too. It is open for
+// short bursts: some operation's caller opens it, does all that have come together in
+// one transaction, and goes on while more come. So nothing is open, locked or
+// running when there is nothing to do.
+type store struct {
+	path string
+	lead chan struct{} // takes the one whose burst it is
+
+	mu      sync.Mutex
+	queue   []*operation
+	closed  bool
+	damaged error // by which the file was found to be no ledger that can be read
+}
+
+type operation struct {
+	do   func(*tables) error
+	err  error
+	done chan struct{}
+}
+
+func newStore(path string) *store { return &store{path: path, lead: make(chan struct{}, 1)} }
+
+// run does an operation. Where ctx ends before the operation has begun, it is not done.
+func (s *store) run(ctx context.Context, do func(*tables) error) error {
+	return s.enqueue(ctx, do, false)
+}
+
+// last does an operation after which there are no more.
+func (s *store) last(ctx context.Context, do func(*tables) error) error {
+	return s.enqueue(ctx, do, true)
+}
+
+var errClosed = errors.New("ledger: is closed")
+
+func (s *store) enqueue(ctx context.Context, do func(*tables) error, last bool) error {
+	ctx, cancel := patiently(ctx)
+	defer cancel()
+	o := &operation{do: do, done: make(chan struct{})}
+	s.mu.Lock()
+	if err := s.damaged; err != nil || s.closed {
+		s.mu.Unlock()
+		return cmp.Or(err, errClosed)
+	}
+	s.queue, s.closed = append(s.queue, o), last
+	s.mu.Unlock()
+	for {
+		select {
+		case <-o.done:
+			return o.err
+		case s.lead <- struct{}{}:
+			err := s.burst(ctx)
+			<-s.lead
+			if err != nil {
+				return s.withdraw(o, err)
+			}
+		case <-ctx.Done():
+			return s.withdraw(o, ctx.Err())
+		}
+	}
+}
+
+// withdraw gives an operation up, unless it is being done.
+func (s *store) withdraw(o *operation, why error) error {
+	s.mu.Lock()
+	i := slices.Index(s.queue, o)
+	if i >= 0 {
+		s.queue = slices.Delete(s.queue, i, i+1)
+	}
+	s.mu.Unlock()
+	if i >= 0 {
+		return s.problem(why)
+	}
+	<-o.done
+	return o.err
+}
+
+// take takes what is to be done together.
+func (s *store) take() []*operation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(s.queue), mostTogether)
+	taken := slices.Clone(s.queue[:n])
+	s.queue = slices.Delete(s.queue, 0, n)
+	return taken
+}
+
+// burst opens the file and does what there is to do. An error is that it cannot be
+// opened; then nothing was done.
+func (s *store) burst(ctx context.Context) error {
+	if idle, err := s.idle(); idle || err != nil {
+		return err
+	}
+	o, waited, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	idle, until := false, time.Now().Add(longestBurst)
+	for !idle && err == nil && time.Now().Before(until) {
+		s.together(o, s.take())
+		idle, err = s.idle()
+	}
+	o.close()
+	if waited || !idle {
+		pause(ctx, turn)
+	}
+	return nil
+}
+
+// idle tells whether there is nothing to do, or why nothing can be done any more.
+func (s *store) idle() (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) == 0, s.damaged
+}
+
+// opened is the file while it is open.
+type opened struct {
+	db   *bbolt.DB
+	file *os.File
+	bad  bool // the database may not be touched any more
+}
+
+func (o *opened) close() {
+	if o.bad { // it would wait for a transaction that does not end
+		_ = o.file.Close()
+		return
+	}
+	_ = o.db.Close() // all that was written has been synced
+}
+
+// open opens the file, once no other process has it open; waited says that one had.
+func (s *store) open(ctx context.Context) (o *opened, waited bool, err error) {
+	for {
+		o, err = s.tryOpen()
+		if !errors.Is(err, bbolterrors.ErrTimeout) {
+			return o, waited, err
+		}
+		waited = true
+		if !pause(ctx, knock/2+rand.N(knock)) { //nolint:gosec // nobody gains by guessing it
+			return nil, waited, errLocked
+		}
+	}
+}
+
+func (s *store) tryOpen() (o *opened, err error) {
+	o = &opened{}
+	defer func() {
+		if s.damage(recover()) {
+			_ = o.file.Close()
+			o, err = nil, s.damaged
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // of a file that is shorter than it says
+	o.db, err = bbolt.Open(s.path, 0o600, &bbolt.Options{
+		Timeout: 1, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+		OpenFile: func(path string, flag int, mode os.FileMode) (file *os.File, err error) {
+			o.file, err = os.OpenFile(path, flag, mode)
+			return o.file, err
+		},
+	})
+	return o, err
+}
+
+// damage notes that the file is damaged: which bbolt says by a panic.
+func (s *store) damage(panicked any) bool {
+	if panicked == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.damaged = s.problem(errDamaged)
+	return true
+}
+
+// together does operations in one transaction.
+func (s *store) together(o *opened, todo []*operation) {
+	err := s.transact(o, todo)
+	for _, one := range todo {
+		one.err = cmp.Or(one.err, err)
+		close(one.done)
+	}
+}
+
+// transact says why nothing was kept.
+func (s *store) transact(o *opened, todo []*operation) (err error) {
+	defer func() {
+		if s.damage(recover()) {
+			o.bad, err = true, s.damaged
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := o.db.Begin(true)
+	if err != nil {
+		return s.problem(err)
+	}
+	all := &tables{tx: tx}
+	if err := all.make(); err != nil {
+		return s.problem(errors.Join(err, tx.Rollback()))
+	}
+	for _, one := range todo {
+		one.err = one.do(all)
+	}
+	if !all.wrote {
+		return tx.Rollback()
+	}
+	if err := tx.Commit(); err != nil {
+		return s.problem(err)
+	}
+	for _, do := range all.then {
+		do()
+	}
+	return nil
+}
+
+// pause waits, and says whether ctx let it.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+var (
+	errLocked   = errors.New("locked")
+	errDamaged  = errors.New("damaged")
+	errNoLedger = errors.New("no ledger")
+)
+
+// problems are what can be wrong with the file, the first that fits.
+var problems = []struct {
+	of                   []error
+	reason, message, fix string // {file} and {folder} are put in
+}{
+	{[]error{errLocked}, "locked", "another program has held {file} locked all the time", "Find out which, and end it: lsof {file}"},
+	{[]error{errDamaged, bbolterrors.ErrChecksum}, "damaged", "{file} is damaged, or not all of it is there", "Restore {file} from a copy, or put it aside and have another one made: then what is done already is not known any more"},
+	{[]error{errNoLedger, bbolterrors.ErrInvalid, bbolterrors.ErrVersionMismatch}, "noLedger", "{file} is something else than a ledger", "Name another file, or one that does not exist yet"},
+	{[]error{syscall.EISDIR}, "noFile", "{file} is a folder", "Name a file in it, such as {file}/ledger"},
+	{[]error{fs.ErrNotExist, syscall.ENOTDIR}, "noFolder", "there is no folder {folder}", "Make it (mkdir -p {folder}), or name a file elsewhere"},
+	{[]error{syscall.EROFS, fs.ErrPermission}, "notWritable", "{file}, or the folder that it is in, may not be written", "Make both writable for this process, or name a file elsewhere: ls -ld {folder} {file}"},
+	{[]error{syscall.ENOSPC, syscall.EDQUOT}, "full", "there is no room for {file} to grow", "Make room on its disk: df {folder}"},
+}
+
+// problem says who must do what about it.
+func (s *store) problem(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	for _, p := range problems {
+		if slices.ContainsFunc(p.of, func(one error) bool { return errors.Is(err, one) }) {
+			names := strings.NewReplacer("{file}", s.path, "{folder}", filepath.Dir(s.path))
+			return &Error{Fault: jobs.FaultOperator, Reason: p.reason, Message: names.Replace(p.message), Fix: names.Replace(p.fix), err: err}
+		}
+	}
+	return &Error{Fault: jobs.FaultOperator, Reason: "unusable", Message: s.path + " cannot be used: " + err.Error(), Fix: "Mend that, or name another file", err: err}
+}

@@ -1,0 +1,128 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// timeBytes is how long a time is in the file, which is kept as its nanoseconds
+// since 1970. An entry begins with when to forget it.
+const timeBytes = 8
+
+// table is the name of one.
+type table string
+
+// tables are what one operation reads and writes. It writes what is whole, or
+// nothing: others' operations are kept together with it.
+type tables struct {
+	tx    *bbolt.Tx
+	wrote bool
+	then  []func()
+}
+
+// make makes the tables of a new file. A database that has others is no ledger.
+func (t *tables) make() error {
+	if t.bucket(goneTable) != nil { // the last that is made
+		return nil
+	}
+	if other, _ := t.tx.Cursor().First(); other != nil {
+		return errNoLedger
+	}
+	t.wrote = true
+	for _, name := range []table{jobsTable, deferredTable, goneTable} {
+		if _, err := t.tx.CreateBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tables) bucket(name table) *bbolt.Bucket { return t.tx.Bucket([]byte(name)) }
+
+// after has what is to be done once all this is kept.
+func (t *tables) after(do func()) { t.then = append(t.then, do) }
+
+// get is what stands under the key, until the operation ends; nil is nothing.
+func (t *tables) get(in table, key []byte) []byte { return t.bucket(in).Get(key) }
+
+func (t *tables) put(in table, key, value []byte) error {
+	t.wrote = true
+	return t.bucket(in).Put(key, value)
+}
+
+func (t *tables) delete(in table, key []byte) error {
+	t.wrote = true
+	return t.bucket(in).Delete(key)
+}
+
+func (t *tables) time(in table, key []byte) time.Time { return readTime(t.get(in, key)) }
+
+func (t *tables) putTime(in table, key []byte, at time.Time) error {
+	return t.put(in, key, appendTime(nil, at))
+}
+
+// times are all of a table of times.
+func (t *tables) times(in table) map[string]time.Time {
+	all := make(map[string]time.Time)
+	for key, value := range t.each(in, nil) {
+		all[string(key)] = readTime(value)
+	}
+	return all
+}
+
+// each goes through a table, from the first key that is not before this one.
+func (t *tables) each(in table, from []byte) func(yield func(key, value []byte) bool) {
+	return func(yield func(key, value []byte) bool) {
+		c := t.bucket(in).Cursor()
+		for key, value := c.Seek(from); key != nil && yield(key, value); key, value = c.Next() {
+		}
+	}
+}
+
+func (t *tables) putEntry(e *entry) error {
+	data, err := e.encode()
+	if err != nil {
+		return err
+	}
+	return t.put(jobsTable, key(e.ID), append(appendTime(nil, e.Expires), data...))
+}
+
+// swept is how many neighbours of a new entry are looked at.
+const swept = 4
+
+// forget drops the entries after key whose time is up: with each new one some, so
+// that the file stays within 4/3 of what is to be remembered, and nobody ever has to
+// go through all of it.
+func (t *tables) forget(key []byte, now time.Time) error {
+	var old [][]byte
+	seen := 0
+	for neighbour, value := range t.each(jobsTable, key) {
+		if !now.Before(readTime(value)) {
+			old = append(old, slices.Clone(neighbour))
+		}
+		if seen++; seen == swept {
+			break
+		}
+	}
+	for _, key := range old { // a table that changes is not gone through
+		if err := t.delete(jobsTable, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func appendTime(to []byte, at time.Time) []byte {
+	return binary.BigEndian.AppendUint64(to, uint64(at.UnixNano()))
+}
+
+// readTime is the time that a value begins with; zero where there is none.
+func readTime(value []byte) time.Time {
+	if len(value) < timeBytes {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(binary.BigEndian.Uint64(value))) //nolint:gosec // which is what appendTime wrote
+}

@@ -21,7 +21,8 @@ func newActions() *cobra.Command {
 		Long: `Lists the methods that a job may name as its action; with words, those whose id
 or description has all of them. Of one method, by its id, it tells the parameters,
 the body's fields, the scopes, the quota units, what it means to make the call
-twice, and an example of a job.`,
+twice, whether what came of it is kept, how it is found out where the answer is lost
+and with which scope beside its own, and an example of a job.`,
 		Example: `  onbehalf actions                               # all of them
   onbehalf actions vacation
   onbehalf actions gmail.users.messages.insert
@@ -103,12 +104,15 @@ var (
 	classes = map[actions.Class]string{
 		actions.Read:       "it changes nothing; it is made again where the answer is lost",
 		actions.Idempotent: "twice is as once; it is made again where the answer is lost",
-		actions.Once:       "twice is not as once; where the answer is lost the result is uncertain",
+		actions.Once:       "twice is not as once; where the answer is lost, it is looked for before it is made again",
 	}
 	lookups = map[actions.Lookup]string{
-		actions.ByMessageID: "the mailbox can be searched for the Message-ID that is derived from the job",
-		actions.ByID:        "it can be got by the id that the body gives it",
-		actions.ReadBack:    "it can be read back and compared",
+		"":                  "nobody can find out; the result is uncertain",
+		actions.ByMessageID: "the mailbox is searched for the letter's Message-ID",
+		actions.ByID:        "it is got by the id that it was given",
+		actions.ReadBack:    "what has its key is read, and compared",
+		actions.ByAbsence:   "it is not there any more",
+		actions.ByRequestID: "no need: Google does a request of one id once, so that it is made again",
 	}
 )
 
@@ -140,15 +144,32 @@ func describe(w io.Writer, d *actions.Description) error {
 		fmt.Fprintf(w, "  %s%s\n", strings.Join(choice.Scopes, " and "), when)
 	}
 	fmt.Fprintf(w, "\nunits\n  %d\n\nclass\n  %s: %s\n", d.Units, d.Class, classes[d.Class])
-	if d.Lookup != "" {
-		fmt.Fprintf(w, "  %s\n", lookups[d.Lookup])
-	}
+	afterwards(w, d)
 	var example bytes.Buffer
 	if err := json.Indent(&example, d.Example, "  ", "  "); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "\nexample\n  %s\n", example.String())
 	return nil
+}
+
+// afterwards tells what is known of a call after it was made.
+func afterwards(w io.Writer, d *actions.Description) {
+	if d.Kept {
+		fmt.Fprint(w, "\nkept\n  what came of it is kept, and a job that is delivered again gets that\n")
+	} else {
+		fmt.Fprint(w, "\nkept\n  nothing; a job that is delivered again is done again\n")
+	}
+	if d.Lookup == "" && d.Class != actions.Once {
+		return
+	}
+	fmt.Fprintf(w, "\nwhere the answer is lost\n  %s\n", lookups[d.Lookup])
+	if d.LookupIf != "" {
+		fmt.Fprintf(w, "  only if %s\n", d.LookupIf)
+	}
+	for _, scope := range d.LookupScopes {
+		fmt.Fprintf(w, "  with %s\n", scope)
+	}
 }
 
 // size writes a number of bytes in the unit that fits.

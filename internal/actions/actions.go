@@ -64,9 +64,11 @@ func New(ctx context.Context, cfg Config) (*Actions, error) {
 type Call struct {
 	// Scopes are the narrowest that the method accepts for this job.
 	Scopes []string
-	Units  int
 	// Class says what it means to make the call twice.
 	Class Class
+	// Units are the quota units of the call, where the API counts in them;
+	// otherwise 1, a request.
+	Units int
 	// Service is the API's name for gcloud services, such as
 	// "gmail.googleapis.com".
 	Service string
@@ -82,28 +84,47 @@ type Call struct {
 	media     content.Content
 	mediaType string
 	loaded    bool
+	kept      bool
+	// ours says that what the call makes has an id that no other call gives, and
+	// noID that it can have none.
+	ours, noID bool
 }
 
 // Prepare checks the job against its method and gives the call that it asks
 // for. An error is a [*jobs.FieldError].
 func (a *Actions) Prepare(ctx context.Context, job jobs.Job) (*Call, error) {
+	c, err := a.prepare(job)
+	if err != nil {
+		return nil, err
+	}
+	if c.remote() {
+		return c, nil
+	}
+	// What stands in the job itself is looked into now, before anything is asked
+	// of Google.
+	return c, c.Load(ctx)
+}
+
+func (a *Actions) prepare(job jobs.Job) (*Call, error) {
 	m, err := a.find(job.Action)
 	if err != nil {
 		return nil, err
 	}
-	c := &Call{Actions: a, job: job, method: m, Service: m.Service()}
+	c := &Call{Actions: a, job: job, method: m, Service: m.Service(), Units: unitsOf(m.ID)}
 	if c.path, c.query, err = checkParams(m, job); err != nil {
 		return nil, err
 	}
 	c.Class = classOf(m, job, c.query)
+	c.kept = kept(m, c.Class)
 	if err := a.checkVerb(m, c.path); err != nil {
 		return nil, err
 	}
 	if err := checkBody(m, job.Body, c.takesLetter() || job.Media != nil); err != nil {
 		return nil, err
 	}
+	c.identify()
 	if m.Request != nil {
-		c.body = encode(job.Body)
+		c.body = encode(c.job.Body)
 	}
 	for _, check := range []func() error{c.checkLetter, c.checkMedia, c.checkOutput, c.checkPages} {
 		if err := check(); err != nil {
@@ -111,12 +132,7 @@ func (a *Actions) Prepare(ctx context.Context, job jobs.Job) (*Call, error) {
 		}
 	}
 	c.Scopes = scopesFor(m, job, c.query)
-	if c.remote() {
-		return c, nil
-	}
-	// What stands in the job itself is looked into now, before anything is asked
-	// of Google.
-	return c, c.Load(ctx)
+	return c, nil
 }
 
 // encode writes a body as Google's generated clients do.

@@ -238,6 +238,9 @@ func TestJobsOfManyMethodsAreThoseOfGooglesClients(t *testing.T) {
 		if _, ok := m.Param("userId"); ok && m.Params[0].Name == "userId" {
 			params["userId"] = "me"
 		}
+		if _, ok := m.Param("requestId"); ok {
+			params["requestId"] = "1" // otherwise there would be one of ours
+		}
 		delete(job, "pages") // the first of them
 		*ours, *theirs = google{status: 200, body: "{}"}, google{status: 200, body: "{}"}
 		call, err := clientCall(reflect.ValueOf(services[name]), m, job)

@@ -27,12 +27,16 @@ func SecretAnswer(id string) bool               { return anyMatches(secretAnswer
 func Globs() map[string][]string {
 	all := map[string][]string{
 		"partial": partial, "othersUserID": othersUserID, "secretAnswers": secretAnswers, "mediaNeeded": mediaNeeded,
+		"ourIDs": ourIDs, "googlesIDs": googlesIDs,
 	}
 	for _, row := range classRows {
 		all["classRows"] = append(all["classRows"], row.glob)
 	}
-	for _, row := range lookupRows {
-		all["lookupRows"] = append(all["lookupRows"], row.glob)
+	for _, row := range lookRows {
+		all["lookRows"] = append(all["lookRows"], row.glob)
+	}
+	for _, row := range repeatRows {
+		all["repeatRows"] = append(all["repeatRows"], row.glob)
 	}
 	for _, row := range unitsRows {
 		all["unitsRows"] = append(all["unitsRows"], row.glob)
@@ -86,3 +90,30 @@ func DidYouMean(name string, known []string) string { return didYouMean(name, kn
 
 // Needs tells whether a body of the method must have the field.
 func Needs(id string, f discovery.Field) bool { return needs(id, f) }
+
+// LookRow is a row of the table of look-ups.
+type LookRow struct {
+	Glob, Read, Then, Items, Body, If string
+	Lookup                            Lookup
+	Params                            map[string]string
+	Keys, But, Whole                  []string
+	Conditional                       bool
+}
+
+// LookRows are the rows in their order.
+func LookRows() []LookRow {
+	var all []LookRow
+	for _, r := range lookRows {
+		all = append(all, LookRow{r.glob, r.read, r.then, r.items, r.body, r.If, r.lookup, r.params, r.keys, r.but, r.whole, r.when != nil})
+	}
+	return all
+}
+
+// Selected is an answer less what the fields do not ask for.
+func Selected(answer, fields string) string { return string(selectionOf(fields).of([]byte(answer))) }
+
+// LookScopes are those with which calls of the method are looked up.
+func LookScopes(m *discovery.Method) []string {
+	scopes, _ := NewMethods().lookCost(lookRowOf(m.ID), scopesFor(m, jobs.Job{}, nil))
+	return scopes
+}

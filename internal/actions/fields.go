@@ -1,7 +1,11 @@
 package actions
 
 import (
+	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions/discovery"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
@@ -130,4 +134,69 @@ func below(t *discovery.Type, name string) (*discovery.Type, error) {
 		known = append(known, field.Name)
 	}
 	return nil, jobs.Errorf("params.fields", "names %s, which is no field of %s%s; accepted are %s", jobs.Quote(name), t.Schema.Name, didYouMean(name, known), enumerate(known))
+}
+
+// selection is what a list of fields asks for: by name, what is asked for below it;
+// nil is all.
+type selection map[string]selection
+
+// selectionOf reads a list of fields, which was checked.
+func selectionOf(fields string) selection {
+	all := selection{}
+	for _, item := range outermost(fields) {
+		path, below, nested := strings.Cut(item, "(")
+		var s selection
+		if nested {
+			s = selectionOf(strings.TrimSuffix(below, ")"))
+		}
+		names := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '.' })
+		for _, name := range slices.Backward(names) {
+			s = selection{strings.TrimSpace(name): s}
+		}
+		all.merge(s)
+	}
+	return all
+}
+
+func (s selection) merge(other selection) {
+	for name, below := range other {
+		switch old, there := s[name]; {
+		case !there:
+			s[name] = below
+		case old == nil || below == nil:
+			s[name] = nil
+		default:
+			old.merge(below)
+		}
+	}
+}
+
+// of is a value less what is not asked for.
+func (s selection) of(v jsontext.Value) jsontext.Value {
+	if s == nil {
+		return v
+	}
+	var list []jsontext.Value
+	if v.Kind() == '[' && json.Unmarshal(v, &list) == nil {
+		for i := range list {
+			list[i] = s.of(list[i])
+		}
+		return marshal(list)
+	}
+	var object map[string]jsontext.Value
+	if v.Kind() != '{' || json.Unmarshal(v, &object) != nil {
+		return v
+	}
+	for name, value := range object {
+		below, asked := s[name]
+		if !asked {
+			below, asked = s["*"]
+		}
+		if !asked {
+			delete(object, name)
+			continue
+		}
+		object[name] = below.of(value)
+	}
+	return marshal(object)
 }

@@ -131,48 +131,6 @@ func mailsGuests(_ jobs.Job, q url.Values) bool {
 	return updates != "" && updates != "none" || q.Get("sendNotifications") == "true"
 }
 
-// Lookup says how to find out whether a call took effect whose answer was lost.
-type Lookup string
-
-// The ways to look.
-const (
-	ByMessageID Lookup = "rfc822msgid" // search the mailbox for the Message-ID that the job's letter has
-	ByID        Lookup = "id"          // get what has the id that the body gives it
-	ReadBack    Lookup = "readBack"    // get it, and compare
-)
-
-type lookupRow struct {
-	glob   string
-	lookup Lookup
-}
-
-// Only methods that are not to be made twice need one.
-var lookupRows = []lookupRow{
-	{"gmail.users.messages.insert", ByMessageID}, // https://developers.google.com/workspace/gmail/api/guides/filtering
-	{"gmail.users.messages.import", ByMessageID},
-	{"gmail.users.messages.send", ByMessageID},
-	{"gmail.users.drafts.create", ByMessageID},
-	{"gmail.users.drafts.send", ByMessageID},
-	{"calendar.events.insert", ByID}, // https://developers.google.com/workspace/calendar/api/v3/reference/events#id
-	{"calendar.events.import", ReadBack},
-	{"classroom.courses.create", ByID}, // with an alias of the author's for an id
-	{"drive.files.create", ByID},       // with an id of files.generateIds
-	{"directory.*.insert", ReadBack},
-	{"gmail.users.settings.*.create", ReadBack},
-	{"gmail.users.labels.create", ReadBack},
-	{"licensing.licenseAssignments.insert", ReadBack},
-	{"chat.spaces.messages.create", ByID}, // with messageId
-}
-
-func lookupOf(id string) Lookup {
-	for _, row := range lookupRows {
-		if matches(row.glob, id) {
-			return row.lookup
-		}
-	}
-	return ""
-}
-
 type unitsRow struct {
 	glob  string
 	units int

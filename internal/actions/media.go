@@ -83,11 +83,16 @@ func (c *Call) remote() bool {
 
 // Load gets hold of what the call uploads. It reads no more of it than a letter's
 // header. An error is an [*Error] or a [*jobs.FieldError].
-func (c *Call) Load(ctx context.Context) (err error) {
+func (c *Call) Load(ctx context.Context) error {
 	if c.loaded {
 		return nil // Prepare had it at hand
 	}
-	c.loaded = true
+	err := c.load(ctx)
+	c.loaded = err == nil
+	return err
+}
+
+func (c *Call) load(ctx context.Context) (err error) {
 	switch {
 	case c.job.Message != nil:
 		c.media, err = c.letter(ctx)

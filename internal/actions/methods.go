@@ -110,9 +110,17 @@ type Description struct {
 	// Service is the API's name for gcloud services, such as "gmail.googleapis.com".
 	Service string `json:"service"`
 	// Units are quota units, where the API counts in them; otherwise 1, a request.
-	Units  int    `json:"units"`
-	Class  Class  `json:"class"`
-	Lookup Lookup `json:"lookup,omitempty"`
+	Units int   `json:"units"`
+	Class Class `json:"class"`
+	// Kept says that what came of a job is kept, so that the call is never made for it
+	// again; of other methods it is made again with each delivery.
+	Kept bool `json:"kept"`
+	// Lookup is how it is found out what came of a call whose answer was lost; empty
+	// where nobody can. LookupIf says for which jobs; empty is all.
+	Lookup   Lookup `json:"lookup,omitempty"`
+	LookupIf string `json:"lookupIf,omitempty"`
+	// LookupScopes are needed for that beside Scopes.
+	LookupScopes []string `json:"lookupScopes,omitempty"`
 	// Example is a job that passes every check.
 	Example jsontext.Value `json:"example"`
 }
@@ -161,9 +169,11 @@ func (ms *Methods) Describe(id string) (*Description, error) {
 	c := &Call{method: m}
 	d := &Description{
 		ID: m.ID, Summary: m.Summary, Address: m.HTTPMethod + " " + m.Root + m.Path,
-		Output: m.Download, Pages: itemsOf(m) != "", Units: unitsOf(id), Class: classOf(m, jobs.Job{}, nil), Lookup: lookupOf(id),
+		Output: m.Download, Pages: itemsOf(m) != "", Units: unitsOf(id), Class: classOf(m, jobs.Job{}, nil),
 		Scopes: scopeChoices(m), Service: m.Service(), Example: c.example(),
 	}
+	d.Kept = kept(m, d.Class)
+	ms.describeLookup(c, d)
 	d.Params, d.Body = paramInputs(m), c.bodyInputs()
 	switch {
 	case c.takesLetter():
@@ -174,6 +184,23 @@ func (ms *Methods) Describe(id string) (*Description, error) {
 		d.Takes, d.Accepts, d.MaxSize = "media", []string{"*/*"}, maxField
 	}
 	return d, nil
+}
+
+// describeLookup tells how calls of the method are looked up.
+func (ms *Methods) describeLookup(c *Call, d *Description) {
+	if repeat := repeatRowOf(d.ID); repeat != nil && d.Class == Once && c.repeatable(repeat) {
+		d.Lookup = ByRequestID
+		return
+	}
+	row := lookRowOf(d.ID)
+	if row == nil {
+		return
+	}
+	d.Lookup, d.LookupIf = row.lookup, row.If
+	own := scopesFor(c.method, jobs.Job{}, nil)
+	if scopes, _ := ms.lookCost(row, own); !slices.Equal(scopes, own) {
+		d.LookupScopes = scopes
+	}
 }
 
 func paramInputs(m *discovery.Method) []Input {

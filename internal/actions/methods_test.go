@@ -74,7 +74,8 @@ func TestDescribe(t *testing.T) {
 		Params: []actions.Input{{Name: "userId", Accepts: "me, or the job's own user"}, {Name: "deleted", Accepts: "true or false"}, {Name: "internalDateSource", Accepts: "one of receivedTime, dateHeader"}},
 		Takes:  "message", Accepts: []string{"message/*"}, MaxSize: 150 << 20, Scopes: []actions.ScopeChoice{{Scopes: []string{auth + "gmail.insert"}}},
 		Service: "gmail.googleapis.com",
-		Units:   25, Class: actions.Once, Lookup: actions.ByMessageID,
+		Units:   25, Class: actions.Once, Kept: true,
+		Lookup: actions.ByMessageID, LookupIf: "params.deleted is not true", LookupScopes: []string{auth + "gmail.readonly"},
 		Example: []byte(`{"user":"ada@example.com","action":"gmail.users.messages.insert","params":{"internalDateSource":"dateHeader"},"body":{"labelIds":["INBOX","UNREAD"]},"message":{"compose":{"from":"People Team <people@example.com>","to":["ada@example.com"],"subject":"Willkommen","text":"Guten Tag, Ada!"}}}`),
 	}
 	if d := cmp.Diff(want, got); d != "" {

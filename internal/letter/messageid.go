@@ -50,7 +50,7 @@ func WithMessageID(ctx context.Context, c content.Content, id string) (content.C
 	if rest := header[top:]; len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
 		return nil, jobs.Errorf("message", "begins with a blank; a letter begins with a header field, as RFC 5322 has it")
 	}
-	if hasMessageID(header[top:]) {
+	if idsIn(header[top:]) != nil {
 		return c, nil
 	}
 	return content.Insert(c, int64(top), []byte("Message-ID: "+id+lineEnd(header))), nil
@@ -78,17 +78,34 @@ func readHeader(ctx context.Context, c content.Content) ([]byte, error) {
 	}
 }
 
-// hasMessageID looks for a Message-ID that is not blank in a header.
-func hasMessageID(header []byte) bool {
+// idsIn are the Message-IDs in a header that are not blank: most letters have
+// one.
+func idsIn(header []byte) []string {
+	var ids []string
 	for len(header) > 0 {
 		line, rest, _ := bytes.Cut(header, []byte("\n"))
 		name, value, found := bytes.Cut(line, []byte(":"))
-		if found && bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte("Message-ID")) && len(bytes.TrimSpace(unfold(value, rest))) > 0 {
-			return true
+		if found && bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte("Message-ID")) {
+			if id := bytes.TrimSpace(unfold(value, rest)); len(id) > 0 {
+				ids = append(ids, string(id))
+			}
 		}
 		header = rest
 	}
-	return false
+	return ids
+}
+
+// IDOf is the letter's Message-ID as it stands there, which may be anything; empty
+// where the letter has none, or several.
+func IDOf(ctx context.Context, c content.Content) (string, error) {
+	header, err := readHeader(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	if ids := idsIn(header); len(ids) == 1 {
+		return ids[0], nil
+	}
+	return "", nil
 }
 
 // unfold gives a field's value with the lines that continue it.

@@ -62,6 +62,7 @@ func calendarMethods() []method {
 		acl.methods("calendar.acl", "list", "get", "insert", "delete"),
 		events.methods("calendar.events", "insert", "get", "list", "patch", "update"),
 		[]method{
+			{id: "calendar.events.import", do: func(c *call) reply { return importEvent(events, c) }},
 			{id: "calendar.events.delete", do: func(c *call) reply { return cancel(events, c) }},
 			{id: "calendar.freebusy.query", do: func(c *call) reply { return c.freeBusy(events) }},
 			{id: "calendar.settings.list", do: (*call).calendarSettings},
@@ -212,6 +213,32 @@ func (c *call) showsEvent(d doc) bool {
 	return (d["status"] != "cancelled" || c.flag("showDeleted")) &&
 		after("timeMin", eventTime(d, "end")) && before("timeMax", eventTime(d, "start")) &&
 		strings.Contains(text, strings.ToLower(c.query.Get("q"))) && (uid == "" || uid == d["iCalUID"])
+}
+
+// importEvent makes a private copy of an event. That another import of the event
+// takes the copy's place is assumed.
+func importEvent(events *kind, c *call) reply {
+	said := doc(merge(nil, c.said()))
+	if said.text("iCalUID") == "" {
+		return *c.missingField("Missing iCalUID.")
+	}
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	sh, _, refused := events.open(c, false)
+	if refused != nil {
+		return *refused
+	}
+	for _, old := range sh.all() {
+		if old["iCalUID"] == said["iCalUID"] {
+			sh.remove(old.text("id"))
+			said["id"] = old["id"]
+		}
+	}
+	d, refused := events.made(c, said)
+	if refused != nil {
+		return *refused
+	}
+	return c.ok(d)
 }
 
 // cancel removes an event as Google does: its id stays taken.

@@ -111,14 +111,21 @@ func (d *drive) generate(c *call) reply {
 	for range c.count("count", normal, most) {
 		ids = append(ids, d.newID(c))
 	}
-	return c.ok(doc{"kind": "drive#generatedIds", "space": "drive", "ids": ids})
+	return c.ok(doc{"kind": "drive#generatedIds", "space": cmp.Or(c.query.Get("space"), "drive"), "ids": ids})
 }
 
-// makeID takes an id that was generated before, and no other.
+// makeID takes an id that was generated before, and no other. What the editors keep
+// has no such id; see
+// https://developers.google.com/workspace/drive/api/guides/create-file#generate-ids.
 func (d *drive) makeID(c *call, f doc) (string, *reply) {
 	id := f.text("id")
 	if id == "" {
 		return d.newID(c), nil
+	}
+	mimeType := f.text("mimeType")
+	if strings.HasPrefix(mimeType, driveNative) && !slices.Contains([]string{driveFolder, driveNative + "drive-sdk", driveNative + "shortcut"}, mimeType) {
+		a := c.refuse(http.StatusBadRequest, "generatedIdNotSupported", "Generated IDs are not supported for Docs Editors formats.")
+		return "", &a
 	}
 	if !d.offered[d.owned(c, id)] {
 		a := c.refuse(http.StatusBadRequest, "invalid", "The provided file ID is not usable.")

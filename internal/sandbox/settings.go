@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,6 +20,7 @@ func settingMethods() []method {
 		makeID: (*call).newSendAs, edit: editSendAs, free: (*call).freeSendAs,
 	}
 	filters := &kind{name: "gmail.filters", id: "id", items: "filter", skip: 1, makeID: (*call).newFilter}
+	filters.check = func(c *call, d doc) *reply { return c.checkFilter(filters, d) }
 	forwarding := &kind{
 		name: "gmail.forwarding", id: "forwardingEmail", items: "forwardingAddresses", skip: 1, alias: lowerAlias,
 		makeID: func(c *call, d doc) (string, *reply) { return c.newAddress(d, "forwardingEmail") },
@@ -202,6 +204,17 @@ func (k *kind) verify(c *call) reply {
 		return c.refuse(http.StatusBadRequest, "failedPrecondition", "Precondition check failed.")
 	}
 	return noContent()
+}
+
+// checkFilter refuses a filter like one that is there.
+func (c *call) checkFilter(filters *kind, d doc) *reply {
+	for _, other := range filters.shelf(c, address{owner: c.tok.principal(), kind: filters.name}).all() {
+		if reflect.DeepEqual(other["criteria"], d["criteria"]) && reflect.DeepEqual(other["action"], d["action"]) {
+			a := c.refuse(http.StatusBadRequest, "failedPrecondition", "Filter already exists")
+			return &a
+		}
+	}
+	return nil
 }
 
 // newFilter wants both halves of a filter, and labels that exist.

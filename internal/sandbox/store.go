@@ -49,9 +49,14 @@ type store struct {
 	mu      sync.Mutex
 	shelves map[address]*shelf
 	serial  uint64
+	// requests are the resources that were made by requests which may come again.
+	requests map[request]doc
 }
 
-func newStore() *store { return &store{shelves: map[address]*shelf{}} }
+// request is one that has an id, and whose it is.
+type request struct{ kind, owner, id string }
+
+func newStore() *store { return &store{shelves: map[address]*shelf{}, requests: map[request]doc{}} }
 
 func (s *shelf) put(id string, d doc) {
 	if s.byID[id] == nil {
@@ -101,8 +106,11 @@ type kind struct {
 	gone   func(c *call, id string) reply             // nil is row A14
 	taken  func(c *call) reply                        // nil is row A16b
 	edit   func(c *call, sh *shelf, old, changed doc) // what a change does beside
-	answer func(c *call, d doc) any                   // nil answers with the resource
-	page   struct{ normal, most int }                 // of a list; 0 is 100 and 1000
+	// asked is the id of a request that may come again, and then gets the same
+	// resource; empty is none.
+	asked  func(c *call) string
+	answer func(c *call, d doc) any   // nil answers with the resource
+	page   struct{ normal, most int } // of a list; 0 is 100 and 1000
 }
 
 // methods are those of a kind, by the last word of their ids.
@@ -248,9 +256,19 @@ func (k *kind) get(c *call) reply {
 func (k *kind) create(c *call) reply {
 	c.store.mu.Lock()
 	defer c.store.mu.Unlock()
+	asked := request{kind: k.name}
+	if k.asked != nil {
+		asked.id, asked.owner = k.asked(c), c.tok.principal()
+	}
+	if d := c.store.requests[asked]; d != nil {
+		return k.reply(c, d)
+	}
 	d, refused := k.made(c, merge(nil, c.said()))
 	if refused != nil {
 		return *refused
+	}
+	if asked.id != "" {
+		c.store.requests[asked] = d
 	}
 	return k.reply(c, d)
 }

@@ -80,8 +80,9 @@ var chatMessageIDs = regexp.MustCompile(`^client-[a-z0-9-]{1,56}$`)
 
 // chatMethods are spaces of the whole organisation: who is a member is not kept.
 func chatMethods() []method {
+	requestID := func(c *call) string { return c.query.Get("requestId") }
 	spaces := &kind{
-		name: "chat", id: "name", items: "spaces", path: "spaces", shared: true, unable: []string{"filter"},
+		name: "chat", id: "name", items: "spaces", path: "spaces", shared: true, unable: []string{"filter"}, asked: requestID,
 		check: func(c *call, d doc) *reply {
 			if d.text("spaceType") == "" || d.text("spaceType") == "SPACE" && d.text("displayName") == "" {
 				return c.badSetting("Space type and display name are required to create a space.")
@@ -98,7 +99,7 @@ func chatMethods() []method {
 	}
 	messages := &kind{
 		name: "chat.messages", id: "name", items: "messages", path: "messages", shared: true, below: spaces,
-		unable: []string{"filter", "orderBy"},
+		unable: []string{"filter", "orderBy"}, asked: requestID,
 		check: func(c *call, d doc) *reply {
 			if d["text"] == nil && d["cardsV2"] == nil && d["attachment"] == nil {
 				return c.badSetting("Message cannot be empty. Discarding empty create message request.")
@@ -306,7 +307,8 @@ func matterMethods() []method {
 func courseMethods() []method {
 	k := &kind{
 		name: "classroom", id: "id", items: "courses", shared: true, unable: []string{"studentId"},
-		check: (*call).checkCourse, shows: (*call).showsCourse,
+		check: (*call).checkCourse, shows: (*call).showsCourse, makeID: newCourse, alias: courseAlias,
+		taken: func(*call) reply { return refuseRPC(http.StatusConflict, "Requested entity already exists") },
 		edit: func(_ *call, _ *shelf, old, d doc) {
 			for _, name := range []string{"ownerId", "creationTime", "enrollmentCode"} {
 				d[name] = old[name]
@@ -322,6 +324,37 @@ func courseMethods() []method {
 		},
 	}
 	return k.methods("classroom.courses", "create", "get", "list", "patch", "update", "delete")
+}
+
+// courseAliases are the ids under which courses can be got by their aliases.
+var courseAliases = address{kind: "classroom.aliases"}
+
+// courseAlias takes an alias for the id.
+func courseAlias(c *call, id string) string {
+	if d := c.store.shelfOf(courseAliases).byID[id]; d != nil {
+		return d.text("courseId")
+	}
+	return id
+}
+
+// newCourse takes the id of a new course for an alias of it.
+func newCourse(c *call, d doc) (string, *reply) {
+	alias := d.text("id")
+	if alias == "" {
+		return c.store.number(), nil
+	}
+	if !strings.HasPrefix(alias, "d:") && !strings.HasPrefix(alias, "p:") {
+		return "", c.badSetting("Course ID must be an alias that begins with d: or p:.")
+	}
+	if id := courseAlias(c, alias); id != alias {
+		return id, nil // which is taken
+	}
+	if c.store.shelves[courseAliases] == nil {
+		c.store.shelves[courseAliases] = &shelf{byID: map[string]doc{}}
+	}
+	id := c.store.number()
+	c.store.shelves[courseAliases].put(alias, doc{"courseId": id})
+	return id, nil
 }
 
 // checkCourse wants a name, and of a new course an owner.

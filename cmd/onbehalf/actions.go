@@ -158,7 +158,7 @@ func afterwards(w io.Writer, d *actions.Description) {
 	if d.Kept {
 		fmt.Fprint(w, "\nkept\n  what came of it is kept, and a job that is delivered again gets that\n")
 	} else {
-		fmt.Fprint(w, "\nkept\n  nothing; a job that is delivered again is done again\n")
+		fmt.Fprint(w, "\nkept\n  nothing outside a batch; a job that is delivered again is done again\n")
 	}
 	if d.Lookup == "" && d.Class != actions.Once {
 		return

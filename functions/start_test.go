@@ -104,6 +104,41 @@ func TestASandboxNeedsAnEmulator(t *testing.T) {
 	}
 }
 
+// A ledger in a file goes on where another instance was.
+func TestTheLedgerIsTheOneOfTheSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ledger")
+	for i := range 2 {
+		r := setup(t, func(cfg *config.Config, _ *functions.Options) { cfg.Ledger = "file:" + file })
+		r.deliver(t, "1", insert("j", "ada@example.com", plainLetter))
+		if results := r.results.all(); len(results) != 1 || results[0].Status != jobs.Succeeded || results[0].Attempts != 1 {
+			t.Errorf("%+v", results)
+		}
+		if letters := r.google.Letters("ada@example.com"); len(letters) != 1-i { // the other world's Ada has it
+			t.Errorf("%d letters", len(letters))
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for ledger, says := range map[string][]string{
+		"file:" + filepath.Join(file, "below"):                      {"ONBEHALF_LEDGER: ledger: There is no folder " + file, "mkdir -p"},
+		"file:" + filepath.Join(filepath.Dir(file), "none", "here"): {"ONBEHALF_LEDGER: ledger: There is no folder", "mkdir -p"},
+		"firestore:(default)":                                       {"ONBEHALF_LEDGER: FIRESTORE_EMULATOR_HOST: is not set, but ONBEHALF_SANDBOX is"},
+	} {
+		t.Setenv("FIRESTORE_EMULATOR_HOST", "")
+		err := newExecutor(t, straight, "ONBEHALF_LEDGER="+ledger)
+		for _, words := range says {
+			if err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("%s: %v; want %s", ledger, err, words)
+			}
+		}
+	}
+	t.Setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:1") // which is not asked at start
+	if err := newExecutor(t, straight, "ONBEHALF_LEDGER=firestore:(default)"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Who signs with a key can do without an identity of their own, but for what takes one.
 func TestAKeyNeedsNoIdentity(t *testing.T) {
 	google, err := sandbox.New(sandbox.DefaultWorld(), sandbox.Options{})
@@ -120,6 +155,7 @@ func TestAKeyNeedsNoIdentity(t *testing.T) {
 	}
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("PUBSUB_EMULATOR_HOST", "")
+	t.Setenv("FIRESTORE_EMULATOR_HOST", "")
 	start := func(o functions.Options, env ...string) (*functions.Executor, error) {
 		cfg, err := config.Load(append([]string{"ONBEHALF_SIGNER=key:" + file}, env...))
 		if err != nil {
@@ -141,6 +177,10 @@ func TestAKeyNeedsNoIdentity(t *testing.T) {
 				t.Errorf("%s: %v; want %s", name, err, words)
 			}
 		}
+	}
+
+	if _, err := start(functions.Options{Results: &published{}}, "GOOGLE_CLOUD_PROJECT=p-12345", "ONBEHALF_LEDGER=firestore:(default)"); err == nil || !strings.Contains(err.Error(), "ONBEHALF_LEDGER: a ledger in Firestore takes an identity") {
+		t.Errorf("a ledger: %v", err)
 	}
 
 	x, err := start(functions.Options{Results: &published{}, Policy: &policy.Policy{Domains: []string{"example.com"}, Actions: []string{"*"}}}, "ONBEHALF_SANDBOX="+server.URL)

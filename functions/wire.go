@@ -86,13 +86,9 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 		log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), ledger: o.Ledger, policy: o.Policy, results: o.Results,
 		keepAll: o.KeepAll, again: o.Again, ending: o.Ending, breakOff: o.BreakOff,
 	}
-	if x.ledger == nil {
-		x.ledger = ledger.NewMemory(0)
-	}
 	if x.ending == nil {
 		x.ending, x.breakOff = context.Background(), context.Background()
 	}
-	x.deferrals = quota.NewDeferrals(x.ledger)
 	user, project := cfg.GmailUnits()
 	x.budget = quota.NewBudget(quota.Limits{PerUser: user, PerProject: project}, turnPatience)
 	var err error
@@ -113,10 +109,11 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 	if err := x.policy.CheckActions(x.actions.Fits); err != nil {
 		return nil, fmt.Errorf("ONBEHALF_POLICY: %w", err)
 	}
-	if x.results == nil {
-		err = x.connectResults(ctx, cfg)
+	if err := x.connect(ctx, cfg); err != nil {
+		return nil, errors.Join(err, x.Close())
 	}
-	return x, err
+	x.deferrals = quota.NewDeferrals(x.ledger)
+	return x, nil
 }
 
 // storageEmulator is the base URL of what STORAGE_EMULATOR_HOST names.
@@ -136,20 +133,29 @@ func (x *Executor) Close() error {
 	return errors.Join(problems...)
 }
 
+// connect opens what the settings name, where nothing stands in for it.
+func (x *Executor) connect(ctx context.Context, cfg config.Config) error {
+	if x.results == nil {
+		if err := x.connectResults(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	if x.ledger == nil {
+		if err := x.openLedger(ctx, cfg); err != nil {
+			return fmt.Errorf("ONBEHALF_LEDGER: %w", err)
+		}
+	}
+	return nil
+}
+
 func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error {
 	project, err := x.google.FindProject(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	var opts []option.ClientOption
-	switch emulator := os.Getenv("PUBSUB_EMULATOR_HOST"); {
-	case emulator == "" && cfg.Sandbox != "":
-		return errors.New("PUBSUB_EMULATOR_HOST: is not set, but ONBEHALF_SANDBOX is; results of a sandbox must not go to the real Pub/Sub: set it to HOST:PORT of a Pub/Sub emulator")
-	case emulator == "":
-		if err := x.google.Own.Missing(); err != nil {
-			return fmt.Errorf("ONBEHALF_RESULTS_TOPIC: to publish results takes an identity of the runtime's own, though a key signs (unless PUBSUB_EMULATOR_HOST names an emulator): %w", err)
-		}
-		opts = append(opts, option.WithAuthCredentials(x.google.Own.Credentials()))
+	opts, err := x.ownOptions(cfg, "PUBSUB_EMULATOR_HOST", "Pub/Sub", "results")
+	if err != nil {
+		return fmt.Errorf("ONBEHALF_RESULTS_TOPIC: %w", err)
 	}
 	results, err := pubsubio.NewResults(ctx, project, cfg.ResultsTopic, opts...)
 	if err != nil {
@@ -158,6 +164,59 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error 
 	x.results = results
 	x.close = append(x.close, results.Close)
 	return nil
+}
+
+// openLedger opens the one that the settings name.
+func (x *Executor) openLedger(ctx context.Context, cfg config.Config) error {
+	l, err := x.newLedger(ctx, cfg)
+	if err != nil {
+		return ledgerFix(err)
+	}
+	x.ledger = l
+	x.close = append(x.close, l.Close)
+	return nil
+}
+
+func (x *Executor) newLedger(ctx context.Context, cfg config.Config) (ledger.Ledger, error) {
+	switch kind, where := cfg.LedgerAt(); kind {
+	case "file":
+		return ledger.OpenFile(where) //nolint:contextcheck // it bounds itself
+	case "firestore":
+		project, err := x.google.FindProject(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		opts, err := x.ownOptions(cfg, "FIRESTORE_EMULATOR_HOST", "Firestore", "a ledger")
+		if err != nil {
+			return nil, err
+		}
+		return ledger.OpenFirestore(ctx, project, where, opts...)
+	default:
+		return ledger.NewMemory(0), nil
+	}
+}
+
+// ledgerFix has the start say also what to do.
+func ledgerFix(err error) error {
+	var e *ledger.Error
+	if errors.As(err, &e) && e.Fix != "" {
+		return fmt.Errorf("%w %s", err, e.Fix)
+	}
+	return err
+}
+
+// ownOptions are how a client of Google's that is no HTTP is made: with the runtime's
+// own identity, unless emulator, which the client finds by itself, is set to one.
+func (x *Executor) ownOptions(cfg config.Config, emulator, api, what string) ([]option.ClientOption, error) {
+	switch missing := x.google.Own.Missing(); {
+	case os.Getenv(emulator) != "":
+		return nil, nil
+	case cfg.Sandbox != "":
+		return nil, fmt.Errorf("%s: is not set, but ONBEHALF_SANDBOX is; %s of a sandbox must not go to the real %s: set it to HOST:PORT of a %s emulator", emulator, what, api, api)
+	case missing != nil:
+		return nil, fmt.Errorf("%s in %s takes an identity of the runtime's own, though a key signs (unless %s names an emulator): %w", what, api, emulator, missing)
+	}
+	return []option.ClientOption{option.WithAuthCredentials(x.google.Own.Credentials())}, nil
 }
 
 // protectAdmins has the policy ask the Directory who is an administrator, as

@@ -29,6 +29,7 @@ type Config struct {
 	Signer string `env:"ONBEHALF_SIGNER, default=iam"`
 	// Policy is a path or sm://PROJECT/SECRET/VERSION; empty refuses every job.
 	Policy string `env:"ONBEHALF_POLICY"`
+	// Ledger is memory, file:PATH or firestore:DATABASE.
 	Ledger string `env:"ONBEHALF_LEDGER, default=memory"`
 	// ResultsTopic is the id of the topic that results are published to.
 	ResultsTopic string `env:"ONBEHALF_RESULTS_TOPIC, default=onbehalf-results"`
@@ -73,6 +74,8 @@ var (
 	secretPattern  = regexp.MustCompile(`^sm://[a-z0-9.:-]+/[A-Za-z0-9_-]{1,255}/([0-9]+|latest)$`)
 	// keyPattern has no latest: another key must not come in without anybody's deciding so.
 	keyPattern = regexp.MustCompile(`^key:(sm://[a-z0-9.:-]+/[A-Za-z0-9_-]{1,255}/[0-9]+|[^:]*[^:/][^:]*)$`)
+	// ledgerPattern takes the ids that Firestore gives to databases.
+	ledgerPattern = regexp.MustCompile(`^(memory|file:.*[^/]|firestore:(\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9]))$`)
 	// encodedPattern is base64, which a path of that length does not look like.
 	encodedPattern = regexp.MustCompile(`^([A-Za-z0-9+=_-]{101,}|[A-Za-z0-9+/=]{201,})$`)
 )
@@ -119,7 +122,7 @@ func (c *Config) check() []error {
 		{"ONBEHALF_DELEGATES", strings.Join(c.Delegates, ","), !slices.ContainsFunc(c.Delegates, notAnAccount), "e-mail addresses of service accounts are, separated by commas, first to last"},
 		{"ONBEHALF_SIGNER", c.Signer, c.Signer == "iam" || keyPattern.MatchString(c.Signer) && mayBePath(c.Signer), "iam is (no key), or a key in JSON or P12 for those who must: key:PATH or key:sm://PROJECT/SECRET/VERSION, with the number of a version"},
 		{"ONBEHALF_DELEGATES", strings.Join(c.Delegates, ","), c.Signer == "iam", "nothing is beside a key in ONBEHALF_SIGNER: a chain of service accounts is for signing without one"},
-		{"ONBEHALF_LEDGER", c.Ledger, c.Ledger == "memory", "memory is, the only ledger of this version"},
+		{"ONBEHALF_LEDGER", c.Ledger, ledgerPattern.MatchString(c.Ledger) && mayBePath(c.Ledger), "memory is, or file:PATH, or firestore:DATABASE with a database's id such as (default) or onbehalf"},
 		{"ONBEHALF_POLICY", c.Policy, pathOrSecret(c.Policy), "a path is, or sm://PROJECT/SECRET/VERSION"},
 		{"ONBEHALF_RULES", c.Rules, pathOrSecret(c.Rules), "a path is, or sm://PROJECT/SECRET/VERSION"},
 		{"ONBEHALF_JOBS_TOPIC", c.JobsTopic, topicID(c.JobsTopic), "a topic's id such as onbehalf-jobs is, not its path"},
@@ -160,6 +163,13 @@ func number(s string) int {
 // Key is where the key that signs is; false where none does.
 func (c *Config) Key() (from string, ok bool) { return strings.CutPrefix(c.Signer, "key:") }
 
+// LedgerAt says which kind of ledger there is, memory, file or firestore, and where: the
+// file's path or the database's id.
+func (c *Config) LedgerAt() (kind, where string) {
+	kind, where, _ = strings.Cut(c.Ledger, ":")
+	return kind, where
+}
+
 // shown is a value as a message, which goes into the log, may show it: quoted, unless
 // it may be a key that was set in place of where the key is.
 func shown(name, value string) string {
@@ -169,10 +179,12 @@ func shown(name, value string) string {
 	return strconv.Quote(value)
 }
 
-// mayBePath tells whether a value may be a path, with key: before it or not: what
+// mayBePath tells whether a value may be a path, with its kind before it or not: what
 // should stand in the file must not be opened as one, nor be quoted.
 func mayBePath(value string) bool {
-	value = strings.TrimPrefix(value, "key:")
+	for _, kind := range []string{"key:", "file:"} {
+		value = strings.TrimPrefix(value, kind)
+	}
 	return len(value) <= maxPath && !strings.ContainsAny(value, "\r\n{") && !strings.Contains(value, "-----") && !encodedPattern.MatchString(value)
 }
 

@@ -64,7 +64,14 @@ func TestLoadRefuses(t *testing.T) {
 		{"ONBEHALF_SIGNER=key:sm://p/s", "ONBEHALF_SIGNER"},
 		{"ONBEHALF_SIGNER=key:sm://p/s/latest", "with the number of a version"},
 		{"ONBEHALF_SIGNER=key:k.json ONBEHALF_DELEGATES=a@p.iam.gserviceaccount.com", `ONBEHALF_DELEGATES: "a@p.iam.gserviceaccount.com" is not accepted; nothing is beside a key`},
-		{"ONBEHALF_LEDGER=paper", `ONBEHALF_LEDGER: "paper" is not accepted; memory is`},
+		{"ONBEHALF_LEDGER=paper", `ONBEHALF_LEDGER: "paper" is not accepted; memory is, or file:PATH, or firestore:DATABASE`},
+		{"ONBEHALF_LEDGER=memory:", "ONBEHALF_LEDGER"},
+		{"ONBEHALF_LEDGER=file:", "ONBEHALF_LEDGER"},
+		{"ONBEHALF_LEDGER=file:/var/lib/", "ONBEHALF_LEDGER"},
+		{"ONBEHALF_LEDGER=firestore:", "ONBEHALF_LEDGER"},
+		{"ONBEHALF_LEDGER=firestore:Jobs", "ONBEHALF_LEDGER"},
+		{"ONBEHALF_LEDGER=firestore:projects/p/databases/d", "ONBEHALF_LEDGER"},
+		{"ONBEHALF_LEDGER=firestore:abc", "ONBEHALF_LEDGER"},
 		{"ONBEHALF_POLICY=sm://p/s", `ONBEHALF_POLICY: "sm://p/s" is not accepted; a path is, or sm://PROJECT/SECRET/VERSION`},
 		{"ONBEHALF_RESULTS_TOPIC=projects/p/topics/t", `ONBEHALF_RESULTS_TOPIC: "projects/p/topics/t" is not accepted; a topic's id`},
 		{"ONBEHALF_JOBS_TOPIC=///", `ONBEHALF_JOBS_TOPIC: "///" is not accepted`},
@@ -103,7 +110,7 @@ func TestLoadQuotesNoKey(t *testing.T) {
 		"as in a URL":          strings.ReplaceAll(words, " ", "%7B%22"),
 		"base64":               strings.ReplaceAll(words, " ", ""),
 	} {
-		for _, variable := range []string{"ONBEHALF_SIGNER=key:", "ONBEHALF_POLICY=", "GOOGLE_APPLICATION_CREDENTIALS="} {
+		for _, variable := range []string{"ONBEHALF_SIGNER=key:", "ONBEHALF_POLICY=", "ONBEHALF_LEDGER=file:", "GOOGLE_APPLICATION_CREDENTIALS="} {
 			if _, err := config.Load([]string{variable + value}); err == nil || strings.Contains(err.Error(), "MIIE") {
 				t.Errorf("%s as %s is accepted or quoted", variable, name)
 			}
@@ -168,11 +175,30 @@ func TestLoadShowsNoSecret(t *testing.T) {
 	}
 }
 
+// A ledger is named by its kind, and where it is.
+func TestLedgerAt(t *testing.T) {
+	for value, want := range map[string][2]string{
+		"memory":                {"memory", ""},
+		"file:ledger":           {"file", "ledger"},
+		"file:/var/a b/l:1":     {"file", "/var/a b/l:1"},
+		"firestore:(default)":   {"firestore", "(default)"},
+		"firestore:onbehalf-eu": {"firestore", "onbehalf-eu"},
+	} {
+		c, err := config.Load([]string{"ONBEHALF_LEDGER=" + value})
+		if err != nil {
+			t.Error(err)
+		}
+		if kind, where := c.LedgerAt(); kind != want[0] || where != want[1] {
+			t.Errorf("%s: %q, %q", value, kind, where)
+		}
+	}
+}
+
 // Paths that do not look like much are paths all the same.
 func TestLoadTakesPaths(t *testing.T) {
 	long := "/var/lib/kubelet/pods/0123456789/volumes/kubernetes.io~secret/" + strings.Repeat("a-long-name/", 20) + "key"
 	for _, path := range []string{"k", "key.json", "../k", "/etc/onbehalf/key.p12", `keys\signer`, "a key", strings.Repeat("k", 100), long} {
-		for _, entry := range []string{"ONBEHALF_SIGNER=key:" + path, "ONBEHALF_POLICY=" + path, "GOOGLE_APPLICATION_CREDENTIALS=" + path} {
+		for _, entry := range []string{"ONBEHALF_SIGNER=key:" + path, "ONBEHALF_POLICY=" + path, "ONBEHALF_LEDGER=file:" + path, "GOOGLE_APPLICATION_CREDENTIALS=" + path} {
 			if _, err := config.Load([]string{entry}); err != nil {
 				t.Error(err)
 			}

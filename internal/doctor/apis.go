@@ -16,6 +16,7 @@ const (
 	iamCredentials = "iamcredentials.googleapis.com"
 	pubSub         = "pubsub.googleapis.com"
 	secretManager  = "secretmanager.googleapis.com"
+	firestoreAPI   = "firestore.googleapis.com"
 )
 
 // apis asks which APIs are on, in the projects on whose account the calls go.
@@ -42,6 +43,9 @@ func (e *exam) ownServices() []string {
 	}
 	if strings.HasPrefix(e.cfg.Policy, "sm://") || strings.HasPrefix(e.cfg.Signer, "key:sm://") {
 		services = append(services, secretManager)
+	}
+	if kind, _ := e.cfg.LedgerAt(); kind == "firestore" {
+		services = append(services, firestoreAPI)
 	}
 	slices.Sort(services)
 	return services

@@ -85,6 +85,8 @@ type Options struct {
 	Access access.Options
 	// PubSub reaches Pub/Sub in place of the settings' way; mostly empty.
 	PubSub []option.ClientOption
+	// Firestore likewise.
+	Firestore []option.ClientOption
 	// Tell, unless nil, is told what is waited for.
 	Tell func(string)
 	// Patience is how long a right that was just granted is waited for; 0 is not at all.

@@ -70,7 +70,8 @@ type patient struct {
 	topics   []string // that exist
 	publish  []string // permissions on them; nil: as an emulator, which does not tell
 	silent   bool     // Pub/Sub takes connections, and never answers
-	file     string   // of credentials; "": the runtime's of the world
+	database firestore
+	file     string // of credentials; "": the runtime's of the world
 	patience time.Duration
 	told     []string
 }
@@ -107,8 +108,8 @@ func (p *patient) examine(t *testing.T) *doctor.Report {
 	o := doctor.Options{
 		Environ: append([]string{"GOOGLE_CLOUD_PROJECT=" + p.project, "ONBEHALF_SANDBOX=" + listening.URL}, p.settings...),
 		User:    p.user, Actions: p.actions, From: "policy.yaml", Run: "onbehalf run jobs.jsonl",
-		Access:   access.Options{Caller: p.world.Runtime, Credentials: func() (*auth.Credentials, error) { return server.Credentials(p.world.Runtime), nil }},
-		PubSub:   p.pubSub(t),
+		Access: access.Options{Caller: p.world.Runtime, Credentials: func() (*auth.Credentials, error) { return server.Credentials(p.world.Runtime), nil }},
+		PubSub: p.pubSub(t), Firestore: p.database.serve(t),
 		Patience: p.patience,
 		Tell:     func(text string) { p.told = append(p.told, text) },
 	}
@@ -593,7 +594,7 @@ var cases = map[string]struct {
 		[]string{"gcloud pubsub topics add-iam-policy-binding onbehalf-results --member=serviceAccount:" + robot + " --role=roles/pubsub.publisher"},
 	},
 	"a ledger that there is not": {
-		func(_ *testing.T, p *patient) { p.settings = []string{"ONBEHALF_LEDGER=firestore:none"} },
+		func(_ *testing.T, p *patient) { p.settings = []string{"ONBEHALF_LEDGER=paper"} },
 		[]string{"settings"},
 		jobs.FaultOperator,
 		[]string{"environment variables"},

@@ -84,8 +84,3 @@ func (e *exam) unreachable() explain.Meaning {
 	m.Message = "Pub/Sub does not answer."
 	return m
 }
-
-// ledger is the process's own memory, the only one that the settings accept.
-func (e *exam) ledger(context.Context) {
-	e.pass("ledger", "", e.cfg.Ledger+": what came of a job is remembered for as long as the process lasts")
-}

@@ -65,7 +65,7 @@ func OpenFirestore(ctx context.Context, project, database string, opts ...option
 	client, err := firestore.NewClientWithDatabase(ctx, project, database, opts...)
 	if err != nil {
 		return nil, &Error{
-			Fault: jobs.FaultOperator, Reason: "noConnection", Message: "no client of Firestore can be made",
+			Fault: jobs.FaultOperator, Reason: "noConnection", Message: "No client of Firestore can be made.",
 			Fix: "See that the application default credentials are usable, and FIRESTORE_EMULATOR_HOST is HOST:PORT where it is set", err: err,
 		}
 	}
@@ -201,6 +201,23 @@ func (f *Firestore) Deferred(ctx context.Context) (map[string]time.Time, error) 
 		deferred[d.Key] = time.Unix(0, d.Until)
 	}
 	return deferred, nil
+}
+
+// Check sees whether the database can be read and written. It writes nothing.
+func (f *Firestore) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	const nobodys = "" // no job has this id
+	if _, err := f.read(ctx, nobodys); err != nil {
+		return err
+	}
+	// What is not there cannot be deleted in a version that it never had; but who may not
+	// write is told so first.
+	_, err := f.document(jobsCollection, nobodys).Delete(ctx, firestore.LastUpdateTime(time.Unix(1, 0)))
+	if raced(err) {
+		return nil
+	}
+	return f.problem(err)
 }
 
 // Close implements [Ledger].

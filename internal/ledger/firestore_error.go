@@ -23,30 +23,30 @@ var firestoreProblems = []struct {
 }{
 	{
 		codes.PermissionDenied, "SERVICE_DISABLED", jobs.FaultOperator, "apiDisabled",
-		"the Firestore API is off in {project}", "gcloud services enable firestore.googleapis.com --project={project}",
+		"The Firestore API is off in {project}.", "gcloud services enable firestore.googleapis.com --project={project}",
 	},
 	{
 		codes.PermissionDenied, "", jobs.FaultOperator, "notAllowed",
-		"the database {database} of {project} may not be read and written by this identity",
+		"The database {database} of {project} may not be read and written by this identity.",
 		"Let the runtime service account use it: gcloud projects add-iam-policy-binding {project} --member=serviceAccount:RUNTIME_SERVICE_ACCOUNT --role=roles/datastore.user",
 	},
 	{
-		codes.NotFound, "", jobs.FaultOperator, "noDatabase", "there is no database {database} in {project}",
+		codes.NotFound, "", jobs.FaultOperator, "noDatabase", "There is no database {database} in {project}.",
 		"gcloud firestore databases create --database='{database}' --location=REGION --type=firestore-native --project={project}",
 	},
 	{
-		codes.FailedPrecondition, "", jobs.FaultOperator, "notNative", "the database {database} of {project} is not in native mode",
+		codes.FailedPrecondition, "", jobs.FaultOperator, "notNative", "The database {database} of {project} is not in native mode.",
 		"Name another one in ONBEHALF_LEDGER: gcloud firestore databases create --database=onbehalf --location=REGION --type=firestore-native --project={project}",
 	},
 	{
-		codes.Unauthenticated, "", jobs.FaultOperator, "noIdentity", "Firestore does not take this identity's credentials",
+		codes.Unauthenticated, "", jobs.FaultOperator, "noIdentity", "Firestore does not take this identity's credentials.",
 		"See that the runtime service account exists and is enabled, or sign in again: gcloud auth application-default login",
 	},
 	{
-		codes.InvalidArgument, "", jobs.FaultOperator, "refused", "Firestore refuses what it is asked in the database {database} of {project}",
+		codes.InvalidArgument, "", jobs.FaultOperator, "refused", "Firestore refuses what it is asked in the database {database} of {project}.",
 		"See that ONBEHALF_LEDGER and GOOGLE_CLOUD_PROJECT name what there is: gcloud firestore databases list --project={project}",
 	},
-	{codes.ResourceExhausted, "", jobs.FaultQuota, "quota", "the quota of Firestore in {project} is spent", ""},
+	{codes.ResourceExhausted, "", jobs.FaultQuota, "quota", "The quota of Firestore in {project} is spent.", "Wait for the next day, or attach billing to the project, which ends the daily limit: gcloud billing projects link {project} --billing-account=ACCOUNT_ID"},
 }
 
 // problem says who must do what about it. What Firestore says itself is not kept: it
@@ -66,11 +66,11 @@ func (f *Firestore) problem(err error) error {
 			return &Error{Fault: p.fault, Reason: p.reason, Message: names.Replace(p.message), Fix: names.Replace(p.fix)}
 		}
 	}
-	e := &Error{Fault: jobs.FaultGoogle, Reason: "noAnswer", Message: "Firestore does not answer (" + code.String() + ")"}
+	e := &Error{Fault: jobs.FaultGoogle, Reason: "noAnswer", Message: "Firestore does not answer (" + code.String() + ")."}
 	switch {
 	case errors.Is(err, errUnreadable):
 		*e = Error{
-			Fault: jobs.FaultOperator, Reason: "unreadable", Message: names.Replace("the collections of the database {database} of {project} hold what no ledger has written"),
+			Fault: jobs.FaultOperator, Reason: "unreadable", Message: names.Replace("The collections onbehalf-… of the database {database} of {project} hold what no ledger has written."),
 			Fix: "Name a database in ONBEHALF_LEDGER that nothing else uses",
 		}
 	case code == codes.Canceled:

@@ -271,13 +271,13 @@ var problems = []struct {
 	of                   []error
 	reason, message, fix string // {file} and {folder} are put in
 }{
-	{[]error{errLocked}, "locked", "another program has held {file} locked all the time", "Find out which, and end it: lsof {file}"},
-	{[]error{errDamaged, bbolterrors.ErrChecksum}, "damaged", "{file} is damaged, or not all of it is there", "Restore {file} from a copy, or put it aside and have another one made: then what is done already is not known any more"},
-	{[]error{errNoLedger, bbolterrors.ErrInvalid, bbolterrors.ErrVersionMismatch}, "noLedger", "{file} is something else than a ledger", "Name another file, or one that does not exist yet"},
-	{[]error{syscall.EISDIR}, "noFile", "{file} is a folder", "Name a file in it, such as {file}/ledger"},
-	{[]error{fs.ErrNotExist, syscall.ENOTDIR}, "noFolder", "there is no folder {folder}", "Make it (mkdir -p {folder}), or name a file elsewhere"},
-	{[]error{syscall.EROFS, fs.ErrPermission}, "notWritable", "{file}, or the folder that it is in, may not be written", "Make both writable for this process, or name a file elsewhere: ls -ld {folder} {file}"},
-	{[]error{syscall.ENOSPC, syscall.EDQUOT}, "full", "there is no room for {file} to grow", "Make room on its disk: df {folder}"},
+	{[]error{errLocked}, "locked", "Another program has held {file} locked all the time.", "Find out which, and end it: lsof {file}"},
+	{[]error{errDamaged, bbolterrors.ErrChecksum}, "damaged", "{file} is damaged, or not all of it is there.", "Restore {file} from a copy, or put it aside and have another one made: then what is done already is not known any more"},
+	{[]error{errNoLedger, bbolterrors.ErrInvalid, bbolterrors.ErrVersionMismatch}, "noLedger", "{file} is something else than a ledger.", "Name another file, or one that does not exist yet"},
+	{[]error{syscall.EISDIR}, "noFile", "{file} is a folder.", "Name a file in it, such as {file}/ledger"},
+	{[]error{fs.ErrNotExist, syscall.ENOTDIR}, "noFolder", "There is no folder {folder}.", "Make it (mkdir -p {folder}), or name a file elsewhere"},
+	{[]error{syscall.EROFS, fs.ErrPermission}, "notWritable", "{file}, or the folder that it is in, may not be written.", "Make both writable for this process, or name a file elsewhere: ls -ld {folder} {file}"},
+	{[]error{syscall.ENOSPC, syscall.EDQUOT}, "full", "There is no room for {file} to grow.", "Make room on its disk: df {folder}"},
 }
 
 // problem says who must do what about it.
@@ -291,5 +291,5 @@ func (s *store) problem(err error) error {
 			return &Error{Fault: jobs.FaultOperator, Reason: p.reason, Message: names.Replace(p.message), Fix: names.Replace(p.fix), err: err}
 		}
 	}
-	return &Error{Fault: jobs.FaultOperator, Reason: "unusable", Message: s.path + " cannot be used: " + err.Error(), Fix: "Mend that, or name another file", err: err}
+	return &Error{Fault: jobs.FaultOperator, Reason: "unusable", Message: s.path + " cannot be used: " + err.Error() + ".", Fix: "Mend that, or name another file", err: err}
 }

@@ -63,5 +63,10 @@ func notClaimed(err error) error {
 
 // notKept says who must act where the ledger does not keep what it is told.
 func notKept(err error) jobs.Error {
-	return jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()}
+	e := jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()}
+	var known *ledger.Error
+	if errors.As(err, &known) {
+		e.Fault, e.Reason, e.Message, e.Fix = known.Fault, known.Reason, known.Error()+".", known.Fix
+	}
+	return e
 }

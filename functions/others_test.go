@@ -18,6 +18,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/functions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
 )
@@ -145,6 +146,34 @@ func TestWithoutAnIdentityEverythingStops(t *testing.T) {
 	for name, r := range map[string]*rig{"at once": setup(t, own), "with a look-up": protecting(t, "admin@example.com", own)} {
 		o := r.Execute(t.Context(), pubsubio.Message{ID: "1", Data: []byte(insert("j", "ada@example.com", plainLetter))})
 		if !o.Stops || o.Answer != functions.Again || o.Result.Error.Fault != jobs.FaultOperator {
+			t.Errorf("%s: %+v %+v", name, o, o.Result.Error)
+		}
+	}
+}
+
+// full is a ledger whose disk is full, from the claim on or only when it is to settle.
+type full struct {
+	ledger.Ledger
+	claims bool
+}
+
+func (f full) Claim(ctx context.Context, id string, t ledger.Terms) (ledger.Claim, error) {
+	if f.claims {
+		return f.Ledger.Claim(ctx, id, t)
+	}
+	return ledger.Claim{}, &ledger.Error{Fault: jobs.FaultOperator, Reason: "full", Message: "there is no room", Fix: "Make room."}
+}
+
+func (full) Settle(context.Context, ledger.Claim, jobs.Result) error {
+	return &ledger.Error{Fault: jobs.FaultOperator, Reason: "full", Message: "there is no room", Fix: "Make room."}
+}
+
+// A ledger that an operator must mend would not keep any other job either.
+func TestWithoutRoomInTheLedgerEverythingStops(t *testing.T) {
+	for name, claims := range map[string]bool{"at once": false, "after the call": true} {
+		r := setup(t, func(_ *config.Config, o *functions.Options) { o.Ledger = full{ledger.NewMemory(0), claims} })
+		o := r.Execute(t.Context(), pubsubio.Message{ID: "1", Data: []byte(insert("j", "ada@example.com", plainLetter))})
+		if e := o.Result.Error; !o.Stops || o.Answer != functions.Again || e.Fault != jobs.FaultOperator || e.Reason != "full" || e.Fix != "Make room." {
 			t.Errorf("%s: %+v %+v", name, o, o.Result.Error)
 		}
 	}

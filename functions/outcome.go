@@ -97,6 +97,7 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.NotBefore = later.until
 	case errors.As(a.err, &again):
 		o.put(Again, again.why)
+		o.Stops = again.why.Fault == jobs.FaultOperator
 	case errors.Is(a.err, ledger.ErrHeld):
 		o.put(Later, jobs.Error{Reason: "held", Message: "Another delivery is at this job now."})
 		o.Held = true
@@ -139,6 +140,7 @@ func (o *Outcome) put(answer Answer, e jobs.Error) {
 // result is stays, for the audit.
 func (o *Outcome) unsettled(e jobs.Error) {
 	o.Answer, o.Result.Error, o.kept = Again, &e, o.Result.Error
+	o.Stops = e.Fault == jobs.FaultOperator
 }
 
 // blame says who must act on an answer of Google's, and whether to try again.

@@ -3,13 +3,17 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -33,6 +37,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":   func(ts *testscript.TestScript, _ bool, args []string) { serveSandbox(t.Context(), ts, args) },
 			"control": func(ts *testscript.TestScript, _ bool, args []string) { controlSandbox(t.Context(), ts, args) },
+			"await":   func(ts *testscript.TestScript, _ bool, args []string) { awaitCalls(t.Context(), ts, args) },
+			"calls":   func(ts *testscript.TestScript, _ bool, args []string) { countCalls(t.Context(), ts, args) },
 		},
 	})
 }
@@ -70,13 +76,52 @@ func controlSandbox(ctx context.Context, ts *testscript.TestScript, args []strin
 	if len(args) != 3 {
 		ts.Fatalf("usage: control METHOD PATH BODY")
 	}
-	req, err := http.NewRequestWithContext(ctx, args[0], ts.Getenv("ONBEHALF_SANDBOX")+"/_sandbox/"+args[1], strings.NewReader(args[2]))
+	askSandbox(ctx, ts, args[0], args[1], args[2])
+}
+
+// askSandbox makes a call of the control API.
+func askSandbox(ctx context.Context, ts *testscript.TestScript, method, path, body string) []byte {
+	req, err := http.NewRequestWithContext(ctx, method, ts.Getenv("ONBEHALF_SANDBOX")+"/_sandbox/"+path, strings.NewReader(body))
 	ts.Check(err)
 	client := http.Client{}
 	res, err := client.Do(req)
 	ts.Check(err)
 	defer res.Body.Close()
-	if body, _ := io.ReadAll(res.Body); res.StatusCode/100 != 2 {
-		ts.Fatalf("HTTP %d: %s", res.StatusCode, body)
+	answer, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	if res.StatusCode/100 != 2 {
+		ts.Fatalf("HTTP %d: %s", res.StatusCode, answer)
 	}
+	return answer
+}
+
+// awaitCalls is "await CALL N": it waits until the sandbox has had so many.
+func awaitCalls(ctx context.Context, ts *testscript.TestScript, args []string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for n, want := 0, wantedCalls(ts, args); n < want; n = calls(ctx, ts, args[0]) {
+		runtime.Gosched()
+	}
+}
+
+// countCalls is "calls CALL N": the sandbox has had exactly so many.
+func countCalls(ctx context.Context, ts *testscript.TestScript, args []string) {
+	if n, want := calls(ctx, ts, args[0]), wantedCalls(ts, args); n != want {
+		ts.Fatalf("%d calls of %s; want %d", n, args[0], want)
+	}
+}
+
+func wantedCalls(ts *testscript.TestScript, args []string) int {
+	if len(args) != 2 {
+		ts.Fatalf("usage: await CALL N, calls CALL N")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	return n
+}
+
+func calls(ctx context.Context, ts *testscript.TestScript, call string) int {
+	var counts map[string]int
+	ts.Check(json.Unmarshal(askSandbox(ctx, ts, http.MethodGet, "calls", ""), &counts))
+	return counts[call]
 }

@@ -6,12 +6,21 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/cwriter"
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+)
+
+const (
+	// plainEvery is how often a plain line is written.
+	plainEvery = 10 * time.Second
+	// rateOver is over how long the rate is taken, or up to twice that: jobs that had
+	// their result before go by much faster than those that are done.
+	rateOver = 15 * time.Second
 )
 
 // progress shows how far the jobs are: a bar on a terminal, elsewhere a plain
@@ -21,24 +30,53 @@ type progress struct {
 	total int // 0 where it is not known
 	bars  *mpb.Progress
 	bar   *mpb.Bar
+	stop  chan struct{} // of the plain lines; nil where there is a bar
+	lines sync.WaitGroup
 
-	mu    sync.Mutex
-	count map[jobs.Status]int
-	n     int
+	mu     sync.Mutex
+	count  map[jobs.Status]int
+	n      int
+	putOff int
+	marks  [2]mark // the earlier first
 }
 
-// plainEvery is how many jobs a plain line stands for.
-const plainEvery = 1000
+// mark is how many jobs were done at a time.
+type mark struct {
+	at time.Time
+	n  int
+}
 
 func newProgress(w io.Writer, total int) *progress {
-	p := &progress{w: w, total: total, count: make(map[jobs.Status]int)}
+	now := mark{at: time.Now()}
+	p := &progress{w: w, total: total, count: make(map[jobs.Status]int), marks: [2]mark{now, now}}
 	if f, ok := w.(*os.File); ok && cwriter.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(int64(total),
 			mpb.PrependDecorators(decor.CountersNoUnit("%d / %d jobs ")),
-			mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s "), decor.Any(func(decor.Statistics) string { return p.counts() })))
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return p.facts() })))
+		return p
 	}
+	p.stop = make(chan struct{})
+	p.lines.Go(p.write)
 	return p
+}
+
+// write writes the plain lines.
+func (p *progress) write() {
+	tick := time.NewTicker(plainEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+			of := ""
+			if p.total > 0 {
+				of = fmt.Sprintf(" of %d", p.total)
+			}
+			fmt.Fprintf(p.w, "%d%s jobs: %s\n", p.done(), of, p.facts())
+		}
+	}
 }
 
 // add counts a job that has its result.
@@ -47,21 +85,36 @@ func (p *progress) add(status jobs.Status) {
 	p.count[status]++
 	p.n++
 	n := p.n
+	p.mark(time.Now())
 	p.mu.Unlock() // drawing the bar asks for the counts
-	switch {
-	case p.bar != nil:
-		if p.total == 0 {
-			p.bar.SetTotal(int64(n)+1, false)
-		}
-		p.bar.Increment()
-	case n%plainEvery == 0:
-		fmt.Fprintf(p.w, "%d jobs\n", n)
+	if p.bar == nil {
+		return
+	}
+	if p.total == 0 {
+		p.bar.SetTotal(int64(n)+1, false)
+	}
+	p.bar.Increment()
+}
+
+// wait is told how many jobs are put off.
+func (p *progress) wait(putOff int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.putOff = putOff
+}
+
+// mark goes on to the next mark when it is time.
+func (p *progress) mark(now time.Time) {
+	if now.Sub(p.marks[1].at) >= rateOver {
+		p.marks = [2]mark{p.marks[1], {now, p.n}}
 	}
 }
 
 // end leaves the display.
 func (p *progress) end() {
 	if p.bar == nil {
+		close(p.stop)
+		p.lines.Wait()
 		return
 	}
 	p.bar.SetTotal(-1, true)
@@ -74,15 +127,37 @@ func (p *progress) done() int {
 	return p.n
 }
 
+// facts are the rate, the time that is left, and how many jobs have which status.
+func (p *progress) facts() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.mark(now)
+	rate := float64(p.n-p.marks[0].n) / max(now.Sub(p.marks[0].at).Seconds(), 1e-3)
+	parts := []string{fmt.Sprintf("%.0f/s", rate)}
+	if p.total > p.n && rate > 0 {
+		left := time.Duration(float64(p.total-p.n) / rate * float64(time.Second))
+		parts = append(parts, left.Round(time.Second).String()+" left")
+	}
+	parts = append(parts, p.statuses()...)
+	if p.putOff > 0 {
+		parts = append(parts, fmt.Sprintf("%d put off", p.putOff))
+	}
+	return strings.Join(parts, ", ")
+}
+
 // counts says how many jobs have which status.
 func (p *progress) counts() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var parts []string
+	return strings.Join(p.statuses(), ", ")
+}
+
+func (p *progress) statuses() (parts []string) {
 	for _, status := range []jobs.Status{jobs.Succeeded, jobs.Previewed, jobs.Failed, jobs.Refused, jobs.Expired, jobs.Uncertain} {
 		if n := p.count[status]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, status))
 		}
 	}
-	return strings.Join(parts, ", ")
+	return parts
 }

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -34,15 +30,16 @@ const (
 	patience = 5 * time.Minute
 	// maxTries is how often a job is tried before it is given up.
 	maxTries = 6
-	// maxLine is the longest line that is read, in bytes: a job that is too long
-	// gets its failed result, up to here.
-	maxLine = 16 << 20
+	// breakOffAfter is how long calls in hand may go on after an interruption.
+	breakOffAfter = 5 * time.Second
 )
 
 type runFlags struct {
 	sandbox     bool
 	world       string
 	policy      string
+	ledger      string
+	retryFailed bool
 	concurrency int
 	verbose     bool
 }
@@ -57,10 +54,17 @@ same path as the deployed function, and writes their results to standard output,
 one a line. Settings come from the same environment variables. A job without an
 id is known by its file, line and content.
 
-It stops early at a fault that an operator or administrator must mend, and says
-how.`,
+What comes of each job is kept in a ledger, FILE.ledger unless ONBEHALF_LEDGER or
+--ledger says otherwise. Interrupted, killed or stopped, the same command goes on
+where it stopped: a job that has its result is not done again, and its line is
+written again, so that the output of the last run is complete. Of standard input,
+and with --sandbox, nothing is kept without --ledger.
+
+The first Ctrl-C settles what is in hand, a second one ends at once. The run stops
+early at a fault that an operator or administrator must mend, and says how.`,
 		Example: `  onbehalf run --sandbox jobs.jsonl
   onbehalf run --policy policy.yaml jobs.jsonl > results.jsonl
+  onbehalf run --policy policy.yaml --retry-failed jobs.jsonl > results.jsonl
   jq -c '.dryRun = true' jobs.jsonl | onbehalf run --policy policy.yaml -`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -68,74 +72,103 @@ how.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return runJobs(cmd, args[0], f) },
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	cmd.Flags().BoolVar(&f.sandbox, "sandbox", false, "do them in an embedded Workspace")
 	cmd.Flags().StringVar(&f.world, "world", "", "with --sandbox: YAML file of users, service accounts and objects (default: a small example.com)")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: ONBEHALF_POLICY; with --sandbox, everything in its domains)")
+	cmd.Flags().StringVar(&f.ledger, "ledger", "", "file in which to keep what comes of each job (default: ONBEHALF_LEDGER, or FILE.ledger)")
+	cmd.Flags().BoolVar(&f.retryFailed, "retry-failed", false, "do jobs again whose result of an earlier run is failed, refused or expired")
 	cmd.Flags().IntVar(&f.concurrency, "concurrency", 16, "how many jobs at a time")
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "log each attempt to standard error")
 	return cmd
 }
 
-func runJobs(cmd *cobra.Command, file string, f runFlags) error {
+func (f runFlags) run(cmd *cobra.Command, file string) error {
 	if f.concurrency < 1 || f.concurrency > 1000 {
 		return fmt.Errorf("--concurrency: %d is not accepted; 1 to 1000 are", f.concurrency)
 	}
-	in, err := open(cmd, file)
+	in, err := openInput(cmd, file)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	ctx := cmd.Context()
-	x, end, err := f.executor(ctx, cmd.ErrOrStderr())
+	r := &runner{begun: time.Now(), out: cmd.OutOrStdout()}
+	end, err := f.prepare(cmd, r, file, in)
 	if err != nil {
 		return err
 	}
 	defer end()
-
-	show := cmd.ErrOrStderr()
-	if f.verbose {
-		show = io.Discard // a bar among the log's lines would wipe some of them
-	}
-	r := &runner{x: x, out: cmd.OutOrStdout(), progress: newProgress(show, 0)}
-	err = r.run(ctx, in, filepath.Base(file), f.concurrency)
+	ctx := cmd.Context()
+	err = r.run(ctx, in, f.concurrency)
 	r.progress.end()
 	fmt.Fprintln(cmd.ErrOrStderr(), r.summary())
 	return r.exit(ctx, err)
 }
 
-func open(cmd *cobra.Command, file string) (io.ReadCloser, error) {
-	if file == "-" {
-		return io.NopCloser(cmd.InOrStdin()), nil
+// prepare gives the runner what it needs. End must be called after it.
+func (f runFlags) prepare(cmd *cobra.Command, r *runner, file string, in *input) (end func(), err error) {
+	o, cfg, err := f.options(cmd.ErrOrStderr())
+	if err != nil {
+		return nil, err
 	}
-	return os.Open(file)
+	if r.keeps, err = f.keep(file, in); err != nil {
+		return nil, err
+	}
+	ctx := cmd.Context()
+	breakOff, cancel := after(ctx, breakOffAfter)
+	o.Results, o.Ledger, o.KeepAll, o.Ending, o.BreakOff = kept{}, r.keeps.ledger, true, ctx, breakOff
+	if f.retryFailed {
+		o.Again = r.again
+	}
+	x, closeAll, err := f.executor(ctx, cfg, o)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, r.keeps.close())
+	}
+	show := cmd.ErrOrStderr()
+	if f.verbose {
+		show = io.Discard // a bar among the log's lines would wipe some of them
+	}
+	r.x, r.progress = x, newProgress(show, in.total)
+	return func() { cancel(); closeAll(); _ = r.keeps.close() }, nil
 }
 
-// executor makes the Executor, for the sandbox or for the real thing.
-func (f runFlags) executor(ctx context.Context, stderr io.Writer) (*functions.Executor, func(), error) {
-	o := functions.Options{Results: kept{}}
+// after gives a context that is over a while after ctx is.
+func after(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(while, cancel) })
+	return later, cancel
+}
+
+// options are what the flags say of the Executor, and cfg what the environment does,
+// but for the sandbox.
+func (f runFlags) options(stderr io.Writer) (o functions.Options, cfg config.Config, err error) {
 	if f.verbose {
 		o.Logger = telemetry.NewLogger(stderr, slog.LevelInfo)
 	}
 	if f.policy != "" {
-		var err error
 		if o.Policy, err = readPolicy(f.policy); err != nil {
-			return nil, nil, err
+			return o, cfg, err
 		}
 	}
 	if f.sandbox {
-		return f.embedded(ctx, o)
+		return o, cfg, nil
 	}
 	if f.world != "" {
-		return nil, nil, errors.New("--world: is for --sandbox, which is not given")
+		return o, cfg, errors.New("--world: is for --sandbox, which is not given")
 	}
-	cfg, err := config.Load(os.Environ())
-	if err != nil {
-		return nil, nil, err
+	cfg, err = config.Load(os.Environ())
+	if err == nil && o.Policy == nil && cfg.Policy == "" {
+		err = errors.New("--policy: is not given, and ONBEHALF_POLICY is not set; without a policy every job is refused")
 	}
-	if o.Policy == nil && cfg.Policy == "" {
-		return nil, nil, errors.New("--policy: is not given, and ONBEHALF_POLICY is not set; without a policy every job is refused")
+	return o, cfg, err
+}
+
+// executor makes the Executor, for the sandbox or for the real thing.
+func (f runFlags) executor(ctx context.Context, cfg config.Config, o functions.Options) (*functions.Executor, func(), error) {
+	if f.sandbox {
+		return f.embedded(ctx, o)
 	}
 	x, err := functions.New(ctx, cfg, o)
 	if err != nil {
@@ -211,171 +244,149 @@ type executor interface {
 // runner does the jobs of one file.
 type runner struct {
 	x        executor
+	keeps    keeping
 	progress *progress
+	begun    time.Time
 
 	mu         sync.Mutex
 	out        io.Writer
 	failed     int
-	repeated   int          // jobs whose id had its result already
+	givenUp    int          // of those failed, for this run
+	before     int          // jobs that had their result from an earlier run
+	repeated   int          // jobs that got theirs by another line or process
 	unfinished int          // jobs that were begun and have no result
 	stopped    *jobs.Result // the result at whose fault the run stopped
 }
 
+// again tells whether --retry-failed does a job again: what this run has done it does
+// not do twice.
+func (r *runner) again(result jobs.Result) bool {
+	switch result.Status {
+	case jobs.Failed, jobs.Refused, jobs.Expired:
+		return result.FinishedAt.Before(r.begun)
+	default:
+		return false
+	}
+}
+
 // run does the jobs in, concurrency at a time, until they end, or ctx does, or
 // a fault stops them. A call that was begun is finished.
-func (r *runner) run(ctx context.Context, in io.Reader, name string, concurrency int) error {
+func (r *runner) run(ctx context.Context, in *input, concurrency int) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	messages := make(chan pubsubio.Message)
-	var unreadable error // set before messages is closed
+	lines := make(chan pubsubio.Message)
+	var unreadable error // set before lines is closed
 	go func() {          // which a terminal or a pipe may hold up for good
-		defer close(messages)
-		unreadable = scan(ctx, in, name, messages)
+		defer close(lines)
+		unreadable = in.send(ctx, lines)
 	}()
-	var group sync.WaitGroup
-	for range concurrency {
-		group.Go(func() {
-			if err := r.work(ctx, messages); err != nil {
-				stop(err)
-			}
-		})
-	}
-	group.Wait()
+	s := &schedule{show: r.progress.wait, do: func(ctx context.Context, t *task) bool {
+		done, err := r.do(ctx, t)
+		if err != nil {
+			stop(err)
+		}
+		return done
+	}}
+	r.unfinished = s.run(ctx, lines, concurrency)
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return unreadable // for without a cause the workers saw messages closed
+	return unreadable // for without a cause lines were closed
 }
 
-// work does one job after another, until there is none or ctx ends.
-func (r *runner) work(ctx context.Context, messages <-chan pubsubio.Message) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case msg, more := <-messages:
-			if !more {
-				return nil
-			}
-			if err := r.do(ctx, msg); err != nil {
-				return err
-			}
+// do tries a job once, and writes its result if there is one. Otherwise it says when
+// to try again.
+func (r *runner) do(ctx context.Context, t *task) (done bool, err error) {
+	t.msg.Delivery = t.tries + 1
+	o := r.x.Execute(ctx, t.msg)
+	wait := max(t.wait, time.Until(o.NotBefore)) // sooner is in vain
+	switch {
+	case o.Answer == functions.Done:
+		return true, r.write(o)
+	case o.Stops:
+		r.stop(o)
+		return false, errStopped
+	case o.Held: // by another line with the same id, or by another process
+		wait = firstWait
+	case awaitsTurn(o) && wait <= patience:
+	default:
+		t.tries++
+		if t.tries >= maxTries || wait > patience {
+			return true, r.giveUp(o, t.tries)
 		}
+		t.wait = min(2*t.wait, lastWait)
 	}
+	t.due = time.Now().Add(wait)
+	return false, nil
 }
 
-// scan sends a message for each line that is not blank.
-func scan(ctx context.Context, in io.Reader, name string, messages chan<- pubsubio.Message) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, maxLine)
-	n := 0
-	for lines.Scan() {
-		n++
-		line := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\ufeff"))) // as some editors begin a file
-		if len(line) == 0 {
-			continue
-		}
-		// The content is in the id, so that another file of that name has other jobs.
-		sum := sha256.Sum256(line)
-		msg := pubsubio.Message{ID: fmt.Sprintf("%s:%d:%x", name, n, sum[:6]), Data: bytes.Clone(line), PublishTime: time.Now()}
-		select {
-		case messages <- msg:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	err := lines.Err()
-	if errors.Is(err, bufio.ErrTooLong) {
-		err = fmt.Errorf("is longer than %d bytes", maxLine)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: line %d: %w", name, n+1, err)
-	}
-	return nil
+// awaitsTurn tells whether a job was put off to a time at which there will be quota for
+// it. However often that is, it is no reason to give the job up.
+func awaitsTurn(o functions.Outcome) bool {
+	return o.Answer == functions.Later && !o.NotBefore.IsZero() && o.Result.Error != nil && o.Result.Error.Fault == jobs.FaultQuota
 }
 
-// do tries one job until it has its result, and writes that.
-func (r *runner) do(ctx context.Context, msg pubsubio.Message) error {
-	wait := firstWait
-	for try := 1; ; try++ {
-		msg.Delivery = try
-		outcome := r.x.Execute(ctx, msg)
-		pause := max(wait, time.Until(outcome.NotBefore)) // sooner is in vain
-		switch {
-		case outcome.Answer == functions.Done:
-			return r.write(outcome)
-		case outcome.Held: // by another line with the same id
-			try--
-			wait, pause = firstWait, firstWait
-		case outcome.Stops:
-			return r.stop(outcome)
-		case try >= maxTries || pause > patience:
-			return r.write(givenUp(outcome, try))
+// giveUp writes a failed result of why a job was put off to the last. The ledger does
+// not keep it: the next run tries again.
+func (r *runner) giveUp(o functions.Outcome, tries int) error {
+	if o.Result.Status == "" && o.Result.Error != nil { // otherwise it has its result; only that was not kept
+		o.Result.Status = jobs.Failed
+		e := *o.Result.Error
+		e.Stage, e.Fault = cmp.Or(e.Stage, jobs.StageSettle), cmp.Or(e.Fault, jobs.FaultGoogle)
+		after := ""
+		if !o.NotBefore.IsZero() {
+			after = " after " + o.NotBefore.Format(time.RFC3339)
 		}
-		select {
-		case <-ctx.Done():
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.unfinished++
-			return nil
-		case <-time.After(pause):
-			wait = min(2*wait, lastWait)
-		}
+		e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf("\nTimes it was tried: %d. Run it again%s: this is no final result, and the same command tries it again.", tries, after)) // below, for a command may stand at the end
+		o.Result.Error = &e
+		r.mu.Lock()
+		r.givenUp++
+		r.mu.Unlock()
 	}
-}
-
-// givenUp makes a failed result of why a job was put off to the last.
-func givenUp(o functions.Outcome, tries int) functions.Outcome {
-	if o.Result.Status != "" || o.Result.Error == nil { // it has its result; only that was not out yet
-		return o
-	}
-	o.Result.Status = jobs.Failed
-	e := *o.Result.Error
-	e.Stage, e.Fault = cmp.Or(e.Stage, jobs.StageSettle), cmp.Or(e.Fault, jobs.FaultGoogle)
-	after := ""
-	if !o.NotBefore.IsZero() {
-		after = " after " + o.NotBefore.Format(time.RFC3339)
-	}
-	e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf("\nTimes it was tried: %d. Run it again%s.", tries, after)) // below, for a command may stand at the end
-	o.Result.Error = &e
-	return o
+	return r.write(o)
 }
 
 // errStopped ends a run at a fault that every further job would meet.
 var errStopped = errors.New("stopped")
 
-// stop ends the run at a job that has no result.
-func (r *runner) stop(o functions.Outcome) error {
+// stop ends the run at a result, or at a job that has none.
+func (r *runner) stop(o functions.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unfinished++
 	r.stopped = &o.Result
-	return errStopped
 }
 
 func (r *runner) write(o functions.Outcome) error {
-	result := o.Result
-	data, err := result.Encode()
+	data, err := o.Result.Encode()
 	if err != nil {
 		return err
 	}
-	r.progress.add(result.Status)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !result.Status.Good() {
-		r.failed++
-	}
-	if o.Replayed {
-		r.repeated++
-	}
-	if _, err := r.out.Write(append(data, '\n')); err != nil {
-		return err
+	r.progress.add(o.Result.Status)
+	if err := r.count(o, append(data, '\n')); err != nil {
+		return fmt.Errorf("a result cannot be written: %w", err)
 	}
 	if o.Stops {
-		r.stopped = &result
+		r.stop(o)
 		return errStopped
 	}
 	return nil
+}
+
+// count writes a result's line and counts it.
+func (r *runner) count(o functions.Outcome, line []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case o.Replayed && o.Result.FinishedAt.Before(r.begun):
+		r.before++
+	case o.Replayed:
+		r.repeated++
+	}
+	if !o.Result.Status.Good() {
+		r.failed++
+	}
+	_, err := r.out.Write(line)
+	return err
 }
 
 // summary is the last line for people.
@@ -384,11 +395,21 @@ func (r *runner) summary() string {
 	if counts := r.progress.counts(); counts != "" {
 		s += ": " + counts
 	}
-	if r.repeated > 0 {
-		s += fmt.Sprintf(" (%d had the id of an earlier job, and that one's result)", r.repeated)
+	for _, part := range []struct {
+		n    int
+		text string
+	}{
+		{r.before, " (%d had their result from before)"},
+		{r.repeated, " (%d had that of another job or run with the same id)"},
+		{r.givenUp, "; %d were given up for now, and the same command tries them again"},
+		{r.unfinished, "; %d were begun and have no result"},
+	} {
+		if part.n > 0 {
+			s += fmt.Sprintf(part.text, part.n)
+		}
 	}
-	if r.unfinished > 0 {
-		s += fmt.Sprintf("; %d were begun and have no result", r.unfinished)
+	if n := r.failed - r.givenUp; n > 0 && r.keeps.lasts {
+		s += "; --retry-failed does again what did not succeed" // but what is uncertain
 	}
 	return s
 }
@@ -398,13 +419,24 @@ func (r *runner) exit(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, errStopped):
 		e := r.stopped.Error
-		return &exitError{exitStopped, fmt.Errorf("stopped at job %s: %s\n%s", r.stopped.Job, e.Message, e.Fix)}
+		return &exitError{exitStopped, fmt.Errorf("stopped at job %s: %s\n%s\n%s", r.stopped.Job, e.Message, e.Fix, r.goesOn())}
 	case ctx.Err() != nil:
-		return &exitError{exitInterrupted, errors.New("interrupted")}
+		return &exitError{exitInterrupted, errors.New("interrupted\n" + r.goesOn())}
 	case err != nil:
-		return err
+		return fmt.Errorf("%w\n%s", err, r.goesOn())
 	case r.failed > 0:
 		return &exitError{exitSomeFailed, nil}
 	}
 	return nil
+}
+
+// goesOn says how to go on after a run that ended early.
+func (r *runner) goesOn() string {
+	switch {
+	case !r.keeps.lasts:
+		return "Nothing is kept of this run, and the same command begins anew; --ledger PATH keeps it."
+	case r.failed > r.givenUp:
+		return "The same command goes on where it stopped; with --retry-failed it does again what did not succeed."
+	}
+	return "The same command goes on where it stopped."
 }

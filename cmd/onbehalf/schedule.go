@@ -1,0 +1,180 @@
+package main
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
+)
+
+const (
+	// maxOpen and maxOpenBytes bound the jobs that were read and have no result yet:
+	// where they are reached no line is read until one is done, so that memory stays
+	// flat however long the file is and however many must wait.
+	maxOpen, maxOpenBytes = 100_000, 32 << 20
+	// taskBytes is about what a job takes beside its line.
+	taskBytes = 320
+)
+
+// task is a job that was read and is not done.
+type task struct {
+	msg pubsubio.Message
+	// due is when it is to be tried, and wait how long it is put off when it next
+	// fails.
+	due  time.Time
+	wait time.Duration
+	// tries counts those that did not only find that its turn has not come.
+	tries int
+	begun bool
+	turn  int // in which it was read
+}
+
+func (t *task) bytes() int { return len(t.msg.Data) + taskBytes }
+
+// schedule gives jobs to workers, each when it is due. What is put off holds no
+// worker. All but do and show belongs to the goroutine of run.
+type schedule struct {
+	// do tries a job once; unless it is done, its due is when to try again.
+	do func(ctx context.Context, t *task) (done bool)
+	// show is told how many jobs are put off.
+	show func(putOff int)
+
+	waiting heapOf // all that no worker has, the earliest first
+	inHand  int
+	putOff  int // of those waiting
+	read    int
+	open    int // jobs that were read and are not done
+	bytes   int // that those take
+}
+
+// back is a job that comes back from a worker.
+type back struct {
+	*task
+	done bool
+}
+
+// run does the jobs that come from lines, until that is closed and all are done, or
+// ctx ends: then it waits for what is in hand. It returns how many were begun and are
+// not done.
+func (s *schedule) run(ctx context.Context, lines <-chan pubsubio.Message, workers int) (unfinished int) {
+	ready, backs := make(chan *task), make(chan back)
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for t := range ready {
+				backs <- back{t, s.do(ctx, t)}
+			}
+		})
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil && (lines != nil || s.open > 0) {
+		lines = s.step(ctx, lines, ready, backs, timer)
+	}
+	for ; s.inHand > 0; s.inHand-- {
+		s.take(<-backs)
+	}
+	close(ready)
+	group.Wait()
+	return s.putOff
+}
+
+// step waits for the next thing that happens. It returns lines, or nil once that is
+// closed.
+func (s *schedule) step(ctx context.Context, lines <-chan pubsubio.Message, ready chan<- *task, backs <-chan back, timer *time.Timer) <-chan pubsubio.Message {
+	var (
+		give chan<- *task
+		next *task
+		due  <-chan time.Time
+		read <-chan pubsubio.Message
+	)
+	switch {
+	case len(s.waiting) > 0 && !time.Now().Before(s.waiting[0].due):
+		next, give = s.waiting[0], ready
+	case len(s.waiting) > 0:
+		timer.Reset(time.Until(s.waiting[0].due))
+		due = timer.C
+	}
+	if next == nil && s.open < maxOpen && s.bytes < maxOpenBytes {
+		read = lines
+	}
+	select {
+	case <-ctx.Done():
+	case <-due:
+	case give <- next:
+		s.give()
+	case b := <-backs:
+		s.inHand--
+		s.take(b)
+	case msg, more := <-read:
+		if !more {
+			return nil
+		}
+		s.add(msg)
+	}
+	return lines
+}
+
+// add takes a line in, due at once.
+func (s *schedule) add(msg pubsubio.Message) {
+	s.read++
+	t := &task{msg: msg, due: time.Now(), wait: firstWait, turn: s.read}
+	s.open++
+	s.bytes += t.bytes()
+	heap.Push(&s.waiting, t)
+}
+
+// give notes that a worker has the next.
+func (s *schedule) give() {
+	t, _ := heap.Pop(&s.waiting).(*task)
+	if t.begun {
+		s.putOff--
+		s.show(s.putOff)
+	}
+	t.begun = true
+	s.inHand++
+}
+
+// take takes a job back from a worker.
+func (s *schedule) take(b back) {
+	if b.done {
+		s.open--
+		s.bytes -= b.bytes()
+		return
+	}
+	heap.Push(&s.waiting, b.task)
+	s.putOff++
+	s.show(s.putOff)
+}
+
+// heapOf is a heap of jobs, the earliest due first.
+type heapOf []*task
+
+func (h heapOf) Len() int { return len(h) }
+
+func (h heapOf) Less(i, j int) bool {
+	if c := h[i].due.Compare(h[j].due); c != 0 {
+		return c < 0
+	}
+	return h[i].turn < h[j].turn
+}
+
+func (h heapOf) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push implements [heap.Interface].
+func (h *heapOf) Push(x any) {
+	if t, ok := x.(*task); ok {
+		*h = append(*h, t)
+	}
+}
+
+// Pop implements [heap.Interface].
+func (h *heapOf) Pop() any {
+	last := len(*h) - 1
+	t := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return t
+}

@@ -61,6 +61,15 @@ func notClaimed(err error) error {
 	return &laterError{putOff.NotBefore, *putOff.Why}
 }
 
+// doubtOf is what the ledger says of earlier attempts at a job whose time has not come.
+func doubtOf(err error) time.Time {
+	var putOff *ledger.PutOffError
+	if errors.As(err, &putOff) {
+		return putOff.Doubt
+	}
+	return time.Time{}
+}
+
 // notKept says who must act where the ledger does not keep what it is told.
 func notKept(err error) jobs.Error {
 	e := jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()}

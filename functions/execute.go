@@ -209,6 +209,7 @@ func (x *Executor) claim(ctx context.Context, a *attempt, t ledger.Terms) error 
 	t.Until = deadline.Add(leastSettle + clockSkew)
 	claim, err := x.ledger.Claim(ctx, a.job.ID, t)
 	if err != nil {
+		a.doubt = doubtOf(err)
 		return notClaimed(err)
 	}
 	a.claim = &claim
@@ -310,6 +311,7 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 		x.google.Own.Renew()
 	}
 	if outcome.Answer != Done {
+		outcome.InDoubt = !a.doubt.IsZero()
 		x.release(ctx, a, outcome)
 		return outcome
 	}

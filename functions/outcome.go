@@ -52,6 +52,9 @@ type Outcome struct {
 	// NotBefore is the time until which to try again is in vain: Google named it, or
 	// nobody is asked before; zero where it is not known, or Answer is [Done].
 	NotBefore time.Time
+	// InDoubt says that the call may have taken effect, which a later attempt finds
+	// out; never where Answer is [Done].
+	InDoubt bool
 	// Stops says that an operator or administrator must act before any job like
 	// this one can succeed, for whichever user of the domain.
 	Stops bool

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ type input struct {
 
 // openInput opens the file, or standard input where it is "-", and counts its jobs.
 func openInput(cmd *cobra.Command, file string) (*input, error) {
-	in := &input{name: filepath.Base(file)}
+	in := &input{name: strings.ToValidUTF8(filepath.Base(file), "?")}
 	switch filepath.Ext(file) {
 	case ".yaml", ".yml":
 		return nil, fmt.Errorf("run: %s is not accepted; a file of jobs is, one JSON object a line (JSONL)", file)

@@ -326,18 +326,21 @@ func awaitsTurn(o functions.Outcome) bool {
 	return o.Answer == functions.Later && !o.NotBefore.IsZero() && o.Result.Error != nil && o.Result.Error.Fault == jobs.FaultQuota
 }
 
-// giveUp writes a failed result of why a job was put off to the last. The ledger does
-// not keep it: the next run tries again.
+// giveUp writes a result of why a job was put off to the last: failed, or uncertain where
+// its call may have taken effect. The ledger does not keep it: the next run tries again.
 func (r *runner) giveUp(o functions.Outcome, tries int) error {
 	if o.Result.Status == "" && o.Result.Error != nil { // otherwise it has its result; only that was not kept
 		o.Result.Status = jobs.Failed
+		if o.InDoubt {
+			o.Result.Status = jobs.Uncertain
+		}
 		e := *o.Result.Error
 		e.Stage, e.Fault = cmp.Or(e.Stage, jobs.StageSettle), cmp.Or(e.Fault, jobs.FaultGoogle)
 		after := ""
 		if !o.NotBefore.IsZero() {
 			after = " after " + o.NotBefore.Format(time.RFC3339)
 		}
-		e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf("\nTimes it was tried: %d. Run it again%s: this is no final result, and the same command tries it again.", tries, after)) // below, for a command may stand at the end
+		e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf("\nTimes it was tried: %d. Run it again%s: the same command tries it again, for this result is not kept.", tries, after)) // below, for a command may stand at the end
 		o.Result.Error = &e
 		r.mu.Lock()
 		r.givenUp++

@@ -267,6 +267,36 @@ func TestRunHoldsNoMoreThanFits(t *testing.T) {
 	}
 }
 
+// What is given up while its call may have taken effect has not failed.
+func TestRunGivesUpInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run1(t.Context(), fake(func(string) functions.Outcome {
+			o := putOff(functions.Later, jobs.FaultQuota, time.Hour)
+			o.InDoubt = true
+			return o
+		}), strings.NewReader("a"), 1)
+		if r.err != nil || !strings.Contains(r.out.String(), `"status":"uncertain"`) || !strings.Contains(r.summary(), "1 were given up for now") {
+			t.Errorf("%v: %s; %s", r.err, r.out.String(), r.summary())
+		}
+	})
+}
+
+// Calls in hand have five seconds after an interruption.
+func TestCallsAreBrokenOffAfterAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		breakOff, cancel := after(ctx, breakOffAfter)
+		defer cancel()
+		time.Sleep(time.Hour)
+		interrupt()
+		begun := time.Now()
+		<-breakOff.Done()
+		if took := time.Since(begun); took != breakOffAfter {
+			t.Errorf("after %v", took)
+		}
+	})
+}
+
 // What had its result before this run is told from what got it meanwhile, and only the
 // former is done again.
 func TestRunRetriesWhatFailedBefore(t *testing.T) {

@@ -152,7 +152,7 @@ func ownCost() cost {
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	return cost{time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), memory.Mallocs, peakMemory()}
+	return cost{time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), memory.Mallocs, peakMemory("self")}
 }
 
 // child is another process of this test binary.

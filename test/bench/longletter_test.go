@@ -194,10 +194,10 @@ func carryByClients(ctx context.Context, base, own, user string) error {
 	return err
 }
 
-// peakMemory is the most memory that this process has taken, in bytes; 0 where the
-// system does not say.
-func peakMemory() int64 {
-	status, err := os.ReadFile("/proc/self/status")
+// peakMemory is the most memory that a process has taken, by its id or "self", in
+// bytes; 0 where the system does not say.
+func peakMemory(process string) int64 {
+	status, err := os.ReadFile("/proc/" + process + "/status")
 	if err != nil {
 		return 0
 	}

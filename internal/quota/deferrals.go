@@ -1,0 +1,164 @@
+package quota
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+)
+
+const (
+	// maxAhead bounds a time that Google names. What Gmail limits by the day is there
+	// again within 24 hours (https://support.google.com/a/answer/166852), and a
+	// text that is mistaken, or hostile, must not stop a user for longer: who is really
+	// not let in then is told so again.
+	maxAhead = 24 * time.Hour
+	// askEvery is how old may be what is known of other instances' times: to run into a
+	// limit some seconds more costs less than to ask before each call.
+	askEvery = 10 * time.Second
+	// askTimeout bounds how long a caller asks for the others, and for itself.
+	askTimeout = 2 * time.Second
+)
+
+// Store keeps for all instances until when nobody is to spend what a key names.
+type Store interface {
+	// Defer keeps the time, unless a later one is kept for the key.
+	Defer(ctx context.Context, key string, until time.Time) error
+	// Deferred are the keys whose time has not come.
+	Deferred(ctx context.Context) (map[string]time.Time, error)
+}
+
+// Deferrals are the times that Google has named, before which nobody is to spend what
+// a key names, such as a user's quota: those that were met here, and those that other
+// instances have met. It is safe for concurrent use and leaves nothing running.
+type Deferrals struct {
+	store Store
+
+	mu     sync.Mutex
+	known  map[string]deferral
+	next   time.Time // when the store is asked again
+	asking bool
+}
+
+// deferral is until when nobody is to spend something.
+type deferral struct {
+	until  time.Time
+	shared bool // the store has it, or is being told
+}
+
+// NewDeferrals makes a Deferrals. It does not ask the store yet.
+func NewDeferrals(s Store) *Deferrals {
+	return &Deferrals{store: s, known: make(map[string]deferral)}
+}
+
+// Until is the latest time of any of the keys; zero where all may be spent. It asks the
+// store every 10 s: one caller does so, for 2 s at most, while the others use what is
+// known, as does that one where the store does not answer.
+func (d *Deferrals) Until(ctx context.Context, keys ...string) (until time.Time) {
+	if d.due() {
+		d.ask(ctx)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, key := range keys {
+		if t := d.known[key].until; t.After(until) {
+			until = t
+		}
+	}
+	if !until.After(time.Now()) {
+		return time.Time{}
+	}
+	return until
+}
+
+// due tells whether it is for this caller to ask the store.
+func (d *Deferrals) due() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.asking || time.Now().Before(d.next) {
+		return false
+	}
+	d.asking = true
+	return true
+}
+
+// ask learns what other instances have met.
+func (d *Deferrals) ask(ctx context.Context) {
+	var told map[string]time.Time
+	defer func() { // also where the store panics
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.asking = false
+		if ctx.Err() == nil { // one who gave up while it asked leaves that to the next
+			d.next = time.Now().Add(askEvery)
+		}
+		d.learn(told)
+	}()
+	limited, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if answer, err := d.store.Deferred(limited); err == nil {
+		told = answer
+	}
+}
+
+// learn adds what others have met, and forgets what has passed.
+func (d *Deferrals) learn(told map[string]time.Time) {
+	now := time.Now()
+	for key, until := range told {
+		if until = bounded(until, now); !until.Before(d.known[key].until) {
+			d.known[key] = deferral{until, true}
+		}
+	}
+	maps.DeleteFunc(d.known, func(_ string, known deferral) bool { return !known.until.After(now) })
+}
+
+// Defer has nobody spend what the key names until then, at most 24 hours ahead. That is
+// known here at once, and to the other instances by the store, whose error it gives. A
+// time that the store has, or a later one, is not written again: many calls meet the
+// same limit at once.
+func (d *Deferrals) Defer(ctx context.Context, until time.Time, key string) error {
+	now := time.Now()
+	until = bounded(until, now)
+	if !until.After(now) {
+		return nil
+	}
+	until, news := d.keep(key, until)
+	if !news {
+		return nil
+	}
+	err := d.store.Defer(ctx, key, until)
+	if err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.known[key] == (deferral{until, true}) {
+			d.known[key] = deferral{until, false} // whoever meets it next tries again
+		}
+	}
+	return err
+}
+
+// keep notes the time here, and tells which one the store is to be told, if any.
+func (d *Deferrals) keep(key string, until time.Time) (latest time.Time, news bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := d.known[key]
+	if !until.After(known.until) {
+		until, news = known.until, !known.shared
+	} else {
+		news = true
+	}
+	d.known[key] = deferral{until, true}
+	return until, news
+}
+
+// bounded is a time that can be believed, in whole seconds: times that are counted
+// from several answers to one limit are the same then.
+func bounded(until, now time.Time) time.Time {
+	if latest := now.Add(maxAhead); until.After(latest) {
+		until = latest
+	}
+	if whole := until.Truncate(time.Second); !whole.Equal(until) {
+		until = whole.Add(time.Second)
+	}
+	return until.UTC()
+}

@@ -1,0 +1,232 @@
+package quota_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/onbehalf-dev/onbehalf/internal/quota"
+)
+
+// shared is a store for several instances, which can be slow or away.
+type shared struct {
+	mu           sync.Mutex
+	deferred     map[string]time.Time
+	asked, told  int
+	slow         time.Duration
+	away, panics bool
+}
+
+var errAway = errors.New("the store is away")
+
+func (s *shared) wait(ctx context.Context) error {
+	s.mu.Lock()
+	slow, away := s.slow, s.away
+	s.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if away {
+		return errAway
+	}
+	return nil
+}
+
+func (s *shared) Defer(ctx context.Context, key string, until time.Time) error {
+	s.mu.Lock()
+	s.told++
+	s.mu.Unlock()
+	if err := s.wait(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if until.After(s.deferred[key]) {
+		s.deferred[key] = until
+	}
+	return nil
+}
+
+func (s *shared) Deferred(ctx context.Context) (map[string]time.Time, error) {
+	s.mu.Lock()
+	s.asked++
+	s.mu.Unlock()
+	if s.panics {
+		panic("the store panics")
+	}
+	if err := s.wait(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]time.Time{}
+	for key, until := range s.deferred {
+		all[key] = until
+	}
+	return all, nil
+}
+
+func newShared() *shared { return &shared{deferred: map[string]time.Time{}} }
+
+func deferTo(t *testing.T, d *quota.Deferrals, until time.Time, key string) {
+	t.Helper()
+	if err := d.Defer(t.Context(), until, key); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// left is how long it is until any of the keys may be spent.
+func left(t *testing.T, d *quota.Deferrals, keys ...string) time.Duration {
+	t.Helper()
+	until := d.Until(t.Context(), keys...)
+	if until.IsZero() {
+		return 0
+	}
+	return time.Until(until)
+}
+
+// What one instance has met others know within 10 s, until its time has come.
+func TestDeferrals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		here, there := quota.NewDeferrals(s), quota.NewDeferrals(s)
+		if left(t, there, "ada", "project") != 0 {
+			t.Error("nothing is deferred")
+		}
+		deferTo(t, here, time.Now().Add(time.Minute), "ada")
+		deferTo(t, here, time.Now().Add(30*time.Second), "ada") // no later
+		deferTo(t, here, time.Now().Add(-time.Second), "grace")
+		if left(t, here, "ada") != time.Minute || left(t, there, "ada") != 0 {
+			t.Error("known here at once, and there when the store is asked")
+		}
+		<-time.After(10 * time.Second)
+		if left(t, there, "grace", "", "ada") != 50*time.Second || left(t, there, "grace") != 0 {
+			t.Error("known there within 10 s")
+		}
+		deferTo(t, there, time.Now().Add(time.Hour), "project")
+		if left(t, there, "ada", "project") != time.Hour {
+			t.Error("the latest counts")
+		}
+		<-time.After(50 * time.Second)
+		if left(t, here, "ada") != 0 || left(t, here, "project") == 0 {
+			t.Error("the time has come")
+		}
+	})
+}
+
+// The store is asked every 10 s, by one at a time, who waits for 2 s at most.
+func TestDeferralsAskSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		s.slow = time.Minute
+		d := quota.NewDeferrals(s)
+		var g sync.WaitGroup
+		var waited sync.Map
+		start := time.Now()
+		for range 100 {
+			g.Go(func() {
+				d.Until(t.Context(), "ada")
+				waited.Store(time.Since(start), true)
+			})
+		}
+		g.Wait()
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		kinds := 0
+		waited.Range(func(any, any) bool { kinds++; return true })
+		if kinds != 2 || s.asked != 1 {
+			t.Errorf("%d asked the store, with %d times to wait", s.asked, kinds)
+		}
+		s.slow = 0
+		for range 100 {
+			<-time.After(time.Second)
+			d.Until(t.Context(), "ada")
+		}
+		if s.asked != 11 {
+			t.Errorf("the store was asked %d times in 100 s", s.asked)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		<-time.After(10 * time.Second)
+		d.Until(ctx, "ada")
+		d.Until(t.Context(), "ada")
+		if s.asked != 13 {
+			t.Error("one who gave up kept the next from asking")
+		}
+	})
+}
+
+// Where the store is away what is known here goes on to count, and is told later.
+func TestDeferralsWithoutTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		s.away = true
+		d, until := quota.NewDeferrals(s), time.Now().Add(time.Hour)
+		for range 2 {
+			if err := d.Defer(t.Context(), until, "ada"); !errors.Is(err, errAway) {
+				t.Errorf("%v", err)
+			}
+		}
+		if left(t, d, "ada") != time.Hour {
+			t.Error("it is known here")
+		}
+		s.away = false
+		deferTo(t, d, until.Add(-time.Minute), "ada")
+		if !s.deferred["ada"].Equal(until) {
+			t.Errorf("the store has %v, want %v", s.deferred["ada"], until)
+		}
+		s.panics = true
+		<-time.After(10 * time.Second)
+		func() {
+			defer func() { _ = recover() }()
+			d.Until(t.Context(), "ada")
+		}()
+		s.panics = false
+		s.deferred["grace"] = until
+		<-time.After(10 * time.Second)
+		if left(t, d, "grace") == 0 {
+			t.Error("after a panic nobody asks any more")
+		}
+	})
+}
+
+// Who meets the same limit does not write the same time again.
+func TestDeferralsTellOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		s.slow = time.Second
+		d := quota.NewDeferrals(s)
+		var g sync.WaitGroup
+		for i := range 100 {
+			g.Go(func() {
+				if err := d.Defer(t.Context(), time.Now().Add(time.Hour+time.Duration(i)*time.Millisecond), "ada"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		g.Wait()
+		if s.told > 2 {
+			t.Errorf("the store was told %d times", s.told)
+		}
+	})
+}
+
+// No text stops anybody for more than a day, whoever has read it.
+func TestDeferralsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		d := quota.NewDeferrals(s)
+		const day = 24*time.Hour + time.Second
+		deferTo(t, d, time.Now().AddDate(9, 0, 0), "ada")
+		s.deferred["grace"] = time.Now().AddDate(9, 0, 0)
+		if a, g := left(t, d, "ada"), left(t, d, "grace"); a > day || g > day || a == 0 || g == 0 {
+			t.Errorf("stopped for %v and %v", a, g)
+		}
+	})
+}

@@ -65,6 +65,7 @@ func givenUp(a *attempt, kept bool) error {
 	known := kept && a.job.ID != a.msg.ID || a.job.DryRun || a.call.Class == actions.Read
 	if !known {
 		why.Message += " Whether an attempt took effect is not known, for the ledger does not keep such a job."
+		why.Fix += "\nThen look whether the effect is there; if it is not, publish the job under a new id."
 		return &finalError{jobs.Uncertain, why}
 	}
 	why.Fix += "\nThen publish it once more: onbehalf deadletter redrive"

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
@@ -169,7 +170,7 @@ func (o *Outcome) stillInDoubt(a *attempt) {
 	}
 	e = uncertain(a, e, why.Message)
 	if lasts && why.Fix != "" {
-		e.Fix += " So that the next such job can be looked up: " + why.Fix
+		e.Fix += " So that the next such job can be looked up: " + strings.TrimSuffix(why.Fix, underANewID)
 	}
 	o.fail(jobs.Uncertain, e)
 }

@@ -41,6 +41,8 @@ const plainLetter = "From: grace@example.com\r\nTo: ada@example.com\r\nSubject: 
 type rig struct {
 	*functions.Executor
 	google  *sandbox.Server
+	url     string // the Workspace's
+	world   sandbox.World
 	results *published
 	logs    *logs
 	// patience, unless 0, is the time that a request gets: of what passes, no more
@@ -51,7 +53,12 @@ type rig struct {
 // setup makes a rig. change, if any, may change what the function is given.
 func setup(t *testing.T, change ...func(*config.Config, *functions.Options)) *rig {
 	t.Helper()
-	world := sandbox.DefaultWorld()
+	return setupIn(t, sandbox.DefaultWorld(), change...)
+}
+
+// setupIn makes a rig in that world.
+func setupIn(t *testing.T, world sandbox.World, change ...func(*config.Config, *functions.Options)) *rig {
+	t.Helper()
 	world.Objects = map[string][]byte{"letters/welcome.eml": []byte(plainLetter)}
 	google, err := sandbox.New(world, sandbox.Options{KeyBits: 1024})
 	if err != nil {
@@ -59,7 +66,14 @@ func setup(t *testing.T, change ...func(*config.Config, *functions.Options)) *ri
 	}
 	server := httptest.NewServer(google)
 	t.Cleanup(server.Close)
-	cfg, err := config.Load([]string{"GOOGLE_CLOUD_PROJECT=" + world.Project, "ONBEHALF_SERVICE_ACCOUNT=" + world.Runtime, "ONBEHALF_SANDBOX=" + server.URL})
+	return (&rig{google: google, url: server.URL, world: world}).another(t, change...)
+}
+
+// another makes one more instance of the function in the same Workspace.
+func (r *rig) another(t *testing.T, change ...func(*config.Config, *functions.Options)) *rig {
+	t.Helper()
+	runtime := r.world.Runtime
+	cfg, err := config.Load([]string{"GOOGLE_CLOUD_PROJECT=" + r.world.Project, "ONBEHALF_SERVICE_ACCOUNT=" + runtime, "ONBEHALF_SANDBOX=" + r.url})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +81,8 @@ func setup(t *testing.T, change ...func(*config.Config, *functions.Options)) *ri
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{google: google, results: &published{}, logs: &logs{}}
-	o := functions.Options{Logger: telemetry.NewLogger(r.logs, slog.LevelDebug), Credentials: func() (*auth.Credentials, error) { return google.Credentials(world.Runtime), nil }, Caller: world.Runtime, Policy: allowed, Results: r.results}
+	r = &rig{google: r.google, url: r.url, world: r.world, results: &published{}, logs: &logs{}}
+	o := functions.Options{Logger: telemetry.NewLogger(r.logs, slog.LevelDebug), Credentials: func() (*auth.Credentials, error) { return r.google.Credentials(runtime), nil }, Caller: runtime, Policy: allowed, Results: r.results}
 	for _, f := range change {
 		f(&cfg, &o)
 	}

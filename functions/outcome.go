@@ -146,6 +146,9 @@ func (o *Outcome) unsettled(e jobs.Error) {
 	o.Stops = e.Fault == jobs.FaultOperator
 }
 
+// underANewID ends what mends a job that has failed.
+const underANewID = "\nThen publish the job under a new id."
+
 // blame says who must act on an answer of Google's, and whether to try again.
 func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer) {
 	m := explain.Of(a.Answer)
@@ -167,7 +170,7 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 	if a.words != "" && (m.Fault == jobs.FaultJob || m.Fault == jobs.FaultUser || a.Self) {
 		e.Message += " Google says: " + a.words
 	}
-	e.Fix += "\nThen publish the job under a new id." // below, for a command may stand at the end
+	e.Fix += underANewID // below, for a command may stand at the end
 	o.fail(jobs.Failed, e)
 }
 
@@ -193,7 +196,7 @@ func (x *Executor) blameLookUp(ctx context.Context, o *Outcome, at *attempt, e *
 	switch {
 	case directory.NotFound(e): // of this user alone
 		message, fix := e.NotInDirectory(x.admin)
-		o.fail(jobs.Failed, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultUser, Code: http.StatusNotFound, Reason: "notFound", Message: message, Fix: fix + "\nThen publish the job under a new id."})
+		o.fail(jobs.Failed, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultUser, Code: http.StatusNotFound, Reason: "notFound", Message: message, Fix: fix + underANewID})
 		return
 	case errors.As(e, &mint):
 		x.blameMint(ctx, o, look, mint)

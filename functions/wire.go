@@ -86,8 +86,10 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 		log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), ledger: o.Ledger, policy: o.Policy, results: o.Results,
 		keepAll: o.KeepAll, again: o.Again, ending: o.Ending, breakOff: o.BreakOff,
 	}
-	if x.ending == nil {
-		x.ending, x.breakOff = context.Background(), context.Background()
+	for _, signal := range []*context.Context{&x.ending, &x.breakOff} {
+		if *signal == nil {
+			*signal = context.Background()
+		}
 	}
 	user, project := cfg.GmailUnits()
 	x.budget = quota.NewBudget(quota.Limits{PerUser: user, PerProject: project}, turnPatience)

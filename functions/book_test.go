@@ -100,10 +100,10 @@ func (b *book) Release(ctx context.Context, c ledger.Claim, p ledger.PutOff) err
 	return b.Ledger.Release(ctx, c, p)
 }
 
-// state is what the ledger knows of the job.
-func (b *book) state(t *testing.T, id string) ledger.State {
+// state is what the ledger knows of the job j.
+func (b *book) state(t *testing.T) ledger.State {
 	t.Helper()
-	state, err := b.Find(t.Context(), id)
+	state, err := b.Find(t.Context(), "j")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestTheLedgerIsAwayAtTheRelease(t *testing.T) {
 	if status := r.deliver(t, "1", job); status != http.StatusTooManyRequests || !strings.Contains(r.logs.String(), "cannot release the job") {
 		t.Errorf("HTTP %d\n%s", status, r.logs)
 	}
-	if status := r.deliver(t, "1", job); status != http.StatusTooManyRequests || !b.state(t, "j").Held {
+	if status := r.deliver(t, "1", job); status != http.StatusTooManyRequests || !b.state(t).Held {
 		t.Errorf("then HTTP %d", status)
 	}
 	r.wantCalls(t, 1, 1, 1)

@@ -148,7 +148,7 @@ func TestAJobThatWasPutOffIsGivenUp(t *testing.T) {
 	if diff := cmp.Diff(want, got.Error); diff != "" || got.Status != jobs.Failed || got.Attempts != 2 {
 		t.Errorf("%+v: %s", got, diff)
 	}
-	if state := b.state(t, "j"); state.Result == nil || state.Result.Status != jobs.Failed {
+	if state := b.state(t); state.Result == nil || state.Result.Status != jobs.Failed {
 		t.Errorf("the ledger has %+v", state)
 	}
 	r.wantCalls(t, 0, 0, 0)

@@ -359,32 +359,6 @@ func TestLongerFaults(t *testing.T) {
 	}
 }
 
-// A call whose answer is lost may have taken effect: it is not made again.
-func TestDoubtfulCallIsNotRepeated(t *testing.T) {
-	for kind, stored := range map[string]int{"lost": 1, "cut": 0, "5xx": 0} {
-		t.Run(kind, func(t *testing.T) {
-			r := setup(t)
-			if err := r.google.Order(sandbox.Fault{Kind: kind, Call: "gmail.*", Times: 1}); err != nil {
-				t.Fatal(err)
-			}
-			for range 3 {
-				if status := r.deliver(t, "1", insert("j", "ada@example.com", plainLetter)); status != http.StatusOK {
-					t.Fatalf("HTTP %d", status)
-				}
-			}
-			for _, got := range r.results.all() {
-				if got.Status != jobs.Uncertain || got.Error.Stage != jobs.StageCall || got.Error.Fix == "" {
-					t.Errorf("%+v %+v", got, got.Error)
-				}
-			}
-			if n := len(r.google.Letters("ada@example.com")); n != stored {
-				t.Errorf("%d letters, want %d", n, stored)
-			}
-			r.wantCalls(t, 1, 1, 1)
-		})
-	}
-}
-
 // A dead user is asked about once, however many jobs come for them.
 func TestRefusalsAreRemembered(t *testing.T) {
 	r := setup(t)

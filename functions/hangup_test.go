@@ -42,12 +42,18 @@ func gated(t *testing.T) (*rig, *gate) {
 // answered the request itself.
 func before(t *testing.T, cfg *config.Config, answers func(http.ResponseWriter, *http.Request) bool) {
 	t.Helper()
+	between(t, cfg, answers, nil)
+}
+
+// between is before, and may change what the sandbox answers.
+func between(t *testing.T, cfg *config.Config, answers func(http.ResponseWriter, *http.Request) bool, change func(*http.Response) error) {
+	t.Helper()
 	to, err := url.Parse(cfg.Sandbox)
 	if err != nil {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{}
-	proxy := &httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
+	proxy := &httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }, ModifyResponse: change}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !answers(w, r) {
 			proxy.ServeHTTP(w, r)
@@ -110,7 +116,7 @@ func TestAJobIsHeldWhileItIsDone(t *testing.T) {
 }
 
 // Where the deadline is short the call ends before it, so that there is time to
-// settle: as uncertain, for the request had arrived.
+// settle: in doubt, for the request had arrived.
 func TestTheCallEndsBeforeTheDeadline(t *testing.T) {
 	r, g := gated(t)
 	defer close(g.open)
@@ -118,11 +124,11 @@ func TestTheCallEndsBeforeTheDeadline(t *testing.T) {
 	defer cancel()
 	w := httptest.NewRecorder()
 	r.ServeHTTP(w, event(t, ctx, insert("j", "ada@example.com", plainLetter)))
-	if w.Code != http.StatusOK || ctx.Err() != nil {
+	if w.Code != http.StatusServiceUnavailable || ctx.Err() != nil || len(r.results.all()) != 0 {
 		t.Errorf("HTTP %d, the deadline: %v", w.Code, ctx.Err())
 	}
-	if got := r.last(t); got.Status != jobs.Uncertain || got.Error.Reason != "timedOut" {
-		t.Errorf("%+v %+v", got, got.Error)
+	if line := r.logs.attempts(t)[0]; line["reason"] != "timedOut" || line["inDoubt"] != true || line["notBefore"] == nil {
+		t.Errorf("%v", line)
 	}
 }
 

@@ -73,14 +73,16 @@ type Message struct {
 	letter []byte // raw, decoded
 }
 
-// Batch is the batch that made the job: the ids of its jobs are BATCH/USER.
-// It is empty for a job on its own.
+// Batch is the batch that made the job: the ids of its jobs are BATCH/USER, and
+// BATCH/USER~N of those that were published anew ([Anew]). It is empty for a job
+// on its own.
 func (j Job) Batch() string {
-	i := len(j.ID) - len(j.User) - 1
-	if j.User == "" || i < 0 || j.ID[i] != '/' || !strings.EqualFold(j.ID[i+1:], j.User) {
+	id := first(j.ID)
+	i := len(id) - len(j.User) - 1
+	if j.User == "" || i < 0 || id[i] != '/' || !strings.EqualFold(id[i+1:], j.User) {
 		return ""
 	}
-	return j.ID[:i]
+	return id[:i]
 }
 
 // Domain is the user's.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -31,10 +30,6 @@ const maxMessageID = 128
 
 // messagePublished is the CloudEvents type of a Pub/Sub message.
 const messagePublished = "google.cloud.pubsub.topic.v1.messagePublished"
-
-// deadLetterCount is the attribute that Pub/Sub puts on a message that it gives up
-// (https://cloud.google.com/pubsub/docs/handling-failures#dead_letter_topic).
-const deadLetterCount = "CloudPubSubDeadLetterSourceDeliveryCount"
 
 // Message is one delivery of a Pub/Sub message.
 type Message struct {
@@ -93,12 +88,9 @@ func Receive(w http.ResponseWriter, r *http.Request) (Message, error) {
 	if err := json.Unmarshal(body, &in); err != nil || in.Message == nil {
 		return Message{}, errors.New(`the body is not a Pub/Sub push request: {"message": {"data": "<base64>", "messageId": "…"}, …} is expected`)
 	}
-	msg := Message{ID: cmp.Or(in.Message.MessageID, in.Message.OldMessageID, eventID), Data: in.Message.Data, Delivery: in.DeliveryAttempt}
+	msg := Message{ID: cmp.Or(in.Message.MessageID, in.Message.OldMessageID, eventID), Data: in.Message.Data, Delivery: cmp.Or(deliveries(in.Message.Attributes), in.DeliveryAttempt)}
 	if msg.ID == "" || len(msg.ID) > maxMessageID || !utf8.ValidString(msg.ID) || strings.ContainsFunc(msg.ID, unicode.IsControl) {
 		return Message{}, errors.New("the message has no messageId, or one that Pub/Sub does not give")
-	}
-	if n, err := strconv.Atoi(in.Message.Attributes[deadLetterCount]); err == nil && n > 0 {
-		msg.Delivery = n
 	}
 	if at, err := time.Parse(time.RFC3339, cmp.Or(in.Message.PublishTime, in.Message.OldPublishTime)); err == nil {
 		msg.PublishTime = at

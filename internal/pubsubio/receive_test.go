@@ -50,6 +50,16 @@ func TestReceive(t *testing.T) {
 	}
 }
 
+// What Pub/Sub gave up says how often it was delivered before.
+func TestReceiveADeadLetter(t *testing.T) {
+	for count, want := range map[string]int{"7": 7, "0": 2, "-1": 2, "many": 2, "": 2} {
+		got, err := receive(t, strings.Replace(push, `"k":"v"`, `"CloudPubSubDeadLetterSourceDeliveryCount":"`+count+`"`, 1))
+		if err != nil || got.Delivery != want {
+			t.Errorf("%q: %+v, %v; want %d", count, got, err, want)
+		}
+	}
+}
+
 // A time that is none makes a message no worse.
 func TestReceiveWithoutATime(t *testing.T) {
 	for _, at := range []string{`""`, `"yesterday"`, `null`} {

@@ -70,6 +70,8 @@ func (w *workspace) settings(p *policy.Policy) []string {
 		"GOOGLE_CLOUD_PROJECT=" + w.world.Project,
 		"ONBEHALF_SERVICE_ACCOUNT=" + w.world.Runtime,
 		"ONBEHALF_SANDBOX=" + w.url,
+		// No quota is counted in it.
+		"ONBEHALF_GMAIL_UNITS_PER_USER=1000000000", "ONBEHALF_GMAIL_UNITS_PER_PROJECT=1000000000",
 	}
 	if i := slices.IndexFunc(w.world.Users, func(u sandbox.User) bool { return u.IsAdmin }); i >= 0 && p.ProtectsAdmins() {
 		settings = append(settings, "ONBEHALF_ADMIN="+w.world.Users[i].PrimaryEmail)

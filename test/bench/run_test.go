@@ -67,7 +67,7 @@ func buildCommand(tb testing.TB) (binary string) {
 func runJobs(tb testing.TB, g google, binary string, n int) ran {
 	tb.Helper()
 	cmd := exec.CommandContext(tb.Context(), binary, "run", jobsFile(tb, n))
-	cmd.Env = append(functionEnv(tb, g), "PATH="+os.Getenv("PATH"), "HOME="+tb.TempDir(), "ONBEHALF_GMAIL_UNITS_PER_USER=1000000000", "ONBEHALF_GMAIL_UNITS_PER_PROJECT=1000000000")
+	cmd.Env = append(functionEnv(tb, g), "PATH="+os.Getenv("PATH"), "HOME="+tb.TempDir())
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()

@@ -3,7 +3,8 @@
 // anything is sent: what cannot be right never leaves.
 //
 // What Google states of its methods is in package discovery; what is known
-// beyond that stands in knowledge.go.
+// beyond that stands in knowledge.go, and in lookups.go how it is found out what
+// came of a call whose answer was lost.
 package actions
 
 import (

@@ -117,3 +117,6 @@ func LookScopes(m *discovery.Method) []string {
 	scopes, _ := NewMethods().lookCost(lookRowOf(m.ID), scopesFor(m, jobs.Job{}, nil))
 	return scopes
 }
+
+// Shows tells whether all that is wanted is in what was got.
+func Shows(want, got any) bool { return shows(want, got) }

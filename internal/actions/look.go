@@ -258,10 +258,10 @@ func (l *Look) compare(found Answer) (Answer, Sight, error) {
 	}
 	next, _ := stringOf(member(found.Response, nextPageToken))
 	switch {
-	case others && len(l.row.keys)+len(l.row.whole) == 0, others && len(l.row.keys) > 0:
-		return Answer{}, l.row.other, nil
 	case found.Cut != nil, next != "": // not all of it was read
 		return Answer{}, Unclear, nil
+	case others && (l.row.items == "" || len(l.row.keys) > 0):
+		return Answer{}, l.row.other, nil
 	}
 	return Answer{}, Absent, nil
 }

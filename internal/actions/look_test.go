@@ -228,6 +228,9 @@ var lookups = []struct {
 	{name: "a rule of a calendar", job: `"user":"ada@example.com","action":"calendar.acl.insert","params":{"calendarId":"primary"},"body":{"role":"reader","scope":{"type":"user","value":"Grace@example.com"}}`, count: `"action":"calendar.acl.list","params":{"calendarId":"primary"}`, items: "items", before: 1},
 	{name: "a file", job: `"user":"ada@example.com","action":"drive.files.create","body":{"name":"a.txt"},"media":{"data":"YQ==","contentType":"text/plain"}`, count: `"action":"drive.files.list"`, items: "files"},
 	{name: "a folder", job: `"user":"ada@example.com","action":"drive.files.create","params":{"fields":"id,trashed"},"body":{"name":"Reports","mimeType":"application/vnd.google-apps.folder"}`, count: `"action":"drive.files.list"`, items: "files"},
+	{name: "a copy", job: `"user":"ada@example.com","action":"drive.files.copy","params":{"fileId":"{file}"},"body":{"name":"b.txt"}`, count: `"action":"drive.files.list"`, items: "files", before: 1},
+	{name: "a permission", job: `"user":"ada@example.com","action":"drive.permissions.create","params":{"fileId":"{file}","sendNotificationEmail":false},"body":{"type":"user","role":"writer","emailAddress":"Grace@example.com"}`, count: `"action":"drive.permissions.list","params":{"fileId":"{file}"}`, items: "permissions", before: 1},
+	{name: "a permission for anyone", job: `"user":"ada@example.com","action":"drive.permissions.create","params":{"fileId":"{file}","fields":"id,role"},"body":{"type":"anyone","role":"reader"}`, count: `"action":"drive.permissions.list","params":{"fileId":"{file}"}`, items: "permissions", before: 1},
 	{name: "a label", job: `"user":"ada@example.com","action":"gmail.users.labels.create","body":{"name":"Invoices","labelListVisibility":"labelShow","messageListVisibility":"show"}`, count: `"action":"gmail.users.labels.list"`, items: "labels", before: -1},
 	{name: "a filter", job: `"user":"ada@example.com","action":"gmail.users.settings.filters.create","body":{"criteria":{"from":"bob@example.org","size":1000,"sizeComparison":"larger"},"action":{"removeLabelIds":["INBOX"]}}`, count: `"action":"gmail.users.settings.filters.list"`, items: "filter"},
 	{name: "an address to send as", job: `"user":"ada@example.com","action":"gmail.users.settings.sendAs.create","body":{"sendAsEmail":"Countess@example.com","displayName":"The Countess","signature":"<b>A</b><script>x</script>","treatAsAlias":false}`, count: `"action":"gmail.users.settings.sendAs.list"`, items: "sendAs", before: 1},
@@ -284,19 +287,28 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// setUp makes what a job's call needs to be there.
+// setUp makes what jobs need to be there, and puts its name in the place of {x}.
 func (w *workspace) setUp(t *testing.T, texts ...*string) {
 	t.Helper()
-	if !strings.Contains(*texts[0], "{space}") {
-		return
-	}
-	var space struct{ Name string }
-	made := w.must(t, `"user":"ada@example.com","action":"chat.spaces.create","body":{"displayName":"Analytical Engine","spaceType":"SPACE"}`)
-	if err := json.Unmarshal([]byte(made), &space); err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range texts {
-		*text = strings.ReplaceAll(*text, "{space}", space.Name)
+	for place, made := range map[string]struct{ job, field string }{
+		"{space}": {`"user":"ada@example.com","action":"chat.spaces.create","body":{"displayName":"Analytical Engine","spaceType":"SPACE"}`, "name"},
+		"{file}":  {`"user":"ada@example.com","action":"drive.files.create","body":{"name":"a.txt"},"media":{"data":"YQ==","contentType":"text/plain"}`, "id"},
+		"{doc}":   {`"user":"ada@example.com","action":"drive.files.create","body":{"name":"a","mimeType":"application/vnd.google-apps.document"}`, "id"},
+		"{event}": {`"user":"ada@example.com","action":"calendar.events.insert","params":{"calendarId":"primary"},"body":{"summary":"Talk","start":{"date":"2026-11-30"},"end":{"date":"2026-12-01"}}`, "id"},
+	} {
+		for _, text := range texts {
+			if !strings.Contains(*text, place) {
+				continue
+			}
+			if made.job != "" {
+				var answer map[string]any
+				if err := json.Unmarshal([]byte(w.must(t, made.job)), &answer); err != nil {
+					t.Fatal(err)
+				}
+				made.job, made.field = "", answer[made.field].(string)
+			}
+			*text = strings.ReplaceAll(*text, place, made.field)
+		}
 	}
 }
 
@@ -338,5 +350,318 @@ func (w *workspace) fail(t *testing.T, job, id, fault string) {
 	var e *actions.Error
 	if !errors.As(err, &e) || !e.Doubtful {
 		t.Fatalf("%s: %s, %#v; want a doubt", fault, answer.Response, err)
+	}
+}
+
+// What a letter from elsewhere has for a Message-ID may mean something to a search, or
+// be none: then nobody is asked.
+func TestHostileMessageIDsAreNotSearchedFor(t *testing.T) {
+	for _, header := range []string{
+		"<a@b OR in:inbox>", "<a b@x>", "<a@x} {from:boss@x>", "<\"a\"@x>", "<(a)@x>", "<a@x>\r\n -in:inbox", "a@x", "<a@x", "<>", "<@x>", "<a@b@c>",
+		"<a:b@x>", "<a,b@x>", "<-a@x>", "<a*@x>", "<a@[127.0.0.1]>", "<a\x00b@x>", "<gr\xfc\xdfe@x>", "<a\u202e@x>", "<" + strings.Repeat("a", 300) + "@x>",
+		"<a@x> <b@x>", "<a@x>\r\nMessage-ID: <b@x>", "<a@x>\r\nmessage-id: <a@x>",
+	} {
+		w := newWorkspace(t)
+		_, sight, err := w.look(t, `"user":"ada@example.com","action":"gmail.users.messages.insert",`+rawLetter("Message-ID: "+header+"\r\n"), "")
+		if calls := w.google.Calls(); err != nil || sight != actions.Unclear || calls["gmail.users.messages.list"] != 0 {
+			t.Errorf("%q: %v is seen after %v (%v)", header, sight, calls, err)
+		}
+	}
+}
+
+// mailbox answers a search with hits, and shows the letters; the letter of that id is
+// gone.
+func mailbox(t *testing.T, hits int, letter string) *workspace {
+	t.Helper()
+	var list []string
+	for i := range hits {
+		list = append(list, fmt.Sprintf(`{"id":"%d"}`, i+1))
+	}
+	g := roundTripper(func(r *http.Request) (*http.Response, error) {
+		body, status := `{"messages":[`+strings.Join(list, ",")+`],"resultSizeEstimate":1}`, http.StatusOK
+		if _, id, one := strings.Cut(r.URL.Path, "/messages/"); one {
+			body = strings.ReplaceAll(letter, "{id}", id)
+			if r.URL.Query().Get("format") != "metadata" || r.URL.Query().Get("metadataHeaders") != "Message-ID" {
+				t.Errorf("asks for more than it needs: %s", r.URL)
+			}
+			if letter == "" {
+				body, status = `{"error":{"code":404}}`, http.StatusNotFound
+			}
+		}
+		return answering(status, strings.NewReader(body))(r)
+	})
+	return &workspace{Actions: newActions(t, g)}
+}
+
+// A search is believed only where the letter that it finds has just that Message-ID.
+func TestASearchIsNotBelieved(t *testing.T) {
+	const header = `{"id":"{id}","threadId":"t","labelIds":["INBOX"],"payload":{"headers":[%s]}}`
+	one := func(headers string) string { return fmt.Sprintf(header, headers) }
+	insert := `"user":"ada@example.com","action":"gmail.users.messages.insert",` + rawLetter("Message-ID: <a@x>\r\n")
+	send := strings.Replace(insert, "insert", "send", 1)
+	for name, c := range map[string]struct {
+		job, letter string
+		hits        int
+		want        actions.Sight
+	}{
+		"it":               {insert, one(`{"name":"Message-Id","value":" <a@x> "}`), 1, actions.Present},
+		"none":             {insert, "", 0, actions.Absent},
+		"another":          {insert, one(`{"name":"Message-ID","value":"<ab@x>"}`), 1, actions.Absent},
+		"in other letters": {insert, one(`{"name":"Message-ID","value":"<A@x>"}`), 1, actions.Absent},
+		"more than it":     {insert, one(`{"name":"Message-ID","value":"<a@x> <b@x>"}`), 1, actions.Absent},
+		"twice":            {insert, one(`{"name":"Message-ID","value":"<a@x>"},{"name":"Message-ID","value":"<a@x>"}`), 1, actions.Absent},
+		"another header":   {insert, one(`{"name":"References","value":"<a@x>"}`), 1, actions.Absent},
+		"no header":        {insert, `{"id":"{id}"}`, 1, actions.Absent},
+		"deleted since":    {insert, "", 1, actions.Absent},
+		"too many":         {insert, one(`{"name":"Message-ID","value":"<b@x>"}`), 6, actions.Unclear},
+		"not sent":         {send, "", 0, actions.Unclear},
+		"received":         {send, one(`{"name":"Message-ID","value":"<a@x>"}`), 1, actions.Unclear},
+		"sent":             {send, strings.Replace(one(`{"name":"Message-ID","value":"<a@x>"}`), "INBOX", "SENT", 1), 1, actions.Present},
+		"sent as another":  {send, strings.Replace(one(`{"name":"Message-ID","value":"<b@x>"}`), "INBOX", "SENT", 1), 1, actions.Unclear},
+	} {
+		look := mailbox(t, c.hits, c.letter).call(t, c.job).Look()
+		answer, sight, err := look.Do(t.Context(), func(*http.Request) {})
+		if err != nil || sight != c.want {
+			t.Errorf("%s: %v is seen; want %v (%v)", name, sight, c.want, err)
+		}
+		if sight == actions.Present {
+			label := "INBOX"
+			if c.job == send {
+				label = "SENT"
+			}
+			sameJSON(t, name, string(answer.Response), `{"id":"1","threadId":"t","labelIds":["`+label+`"]}`)
+		} else if answer.Response != nil {
+			t.Errorf("%s: an answer is made up: %s", name, answer.Response)
+		}
+	}
+}
+
+const tenToEleven = `"start":{"dateTime":"2026-11-30T10:00:00Z"},"end":{"dateTime":"2026-11-30T11:00:00Z"}`
+
+// What is seen where that is less plain, after jobs that were done before, and the call
+// itself with a fault, or not at all.
+func TestLooksThatAreLessPlain(t *testing.T) {
+	const (
+		ada    = `"user":"ada@example.com","action":`
+		grace  = `"user":"grace@example.com","action":`
+		insert = `"gmail.users.messages.insert",`
+		event  = `"calendar.events.insert","params":{"calendarId":"primary"},"body":{` + tenToEleven + `}`
+		label  = `"gmail.users.labels.create","body":{"name":"Invoices","labelListVisibility":"labelHide"}`
+		filter = `"gmail.users.settings.filters.create","body":{"criteria":{"from":"bob@example.org"},"action":{"removeLabelIds":["INBOX"]}}`
+		member = `"user":"admin@example.com","action":"directory.members.insert","params":{"groupKey":"engineers@example.com"},"body":{"email":"edsger@example.com"`
+	)
+	for _, c := range []struct {
+		name, job, fault string
+		before           []string // jobs that are done before
+		want             actions.Sight
+	}{
+		// The Message-ID of two users' jobs may be one; their mailboxes are two.
+		{name: "a letter of another user's", job: grace + insert + rawLetter(""), before: []string{ada + insert + rawLetter("")}, want: actions.Absent},
+		{name: "a letter that was sent", job: ada + `"gmail.users.messages.send",` + rawLetter(""), fault: "lost", want: actions.Present},
+		{name: "a letter that was not sent", job: ada + `"gmail.users.messages.send",` + rawLetter(""), fault: "cut", want: actions.Unclear},
+		{name: "a letter that came, and was not sent", job: ada + `"gmail.users.messages.send",` + rawLetter(""), before: []string{ada + insert + rawLetter("")}, fault: "cut", want: actions.Unclear},
+		{name: "a letter that is only drafted", job: ada + `"gmail.users.drafts.send",` + rawLetter(""), before: []string{ada + `"gmail.users.drafts.create",` + rawLetter("")}, fault: "cut", want: actions.Unclear},
+		{name: "a letter that was sent as a draft", job: ada + `"gmail.users.drafts.send",` + rawLetter(""), fault: "lost", want: actions.Present},
+		{name: "a draft like a letter that came", job: ada + `"gmail.users.drafts.create",` + rawLetter(""), before: []string{ada + insert + rawLetter("")}, fault: "cut", want: actions.Absent},
+		{name: "an event in another's calendar", job: grace + event, before: []string{ada + event}, want: actions.Absent},
+		{name: "an event like another job's", job: ada + event, before: []string{`"id":"2",` + ada + event}, fault: "cut", want: actions.Absent},
+		{name: "an import that differs", job: ada + `"calendar.events.import","params":{"calendarId":"primary"},"body":{"iCalUID":"1@x",` + tenToEleven + `}`, before: []string{ada + `"calendar.events.import","params":{"calendarId":"primary"},"body":{"iCalUID":"1@x","start":{"dateTime":"2026-11-30T10:00:00Z"},"end":{"dateTime":"2026-11-30T12:00:00Z"}}`}, fault: "cut", want: actions.Unclear},
+		{name: "a change that guests are told", job: ada + `"calendar.events.patch","params":{"calendarId":"primary","eventId":"{event}","sendUpdates":"all"},"body":{"summary":"Lecture"}`, fault: "lost", want: actions.Present},
+		{name: "a change that is not there", job: ada + `"calendar.events.patch","params":{"calendarId":"primary","eventId":"{event}","sendUpdates":"all"},"body":{"summary":"Lecture"}`, fault: "cut", want: actions.Unclear},
+		{name: "a deletion that guests are told", job: ada + `"calendar.events.delete","params":{"calendarId":"primary","eventId":"{event}","sendUpdates":"all"}`, fault: "lost", want: actions.Present},
+		{name: "a deletion that was not done", job: ada + `"calendar.events.delete","params":{"calendarId":"primary","eventId":"{event}","sendUpdates":"all"}`, fault: "cut", want: actions.Absent},
+		{name: "a label that differs", job: ada + label, before: []string{ada + `"gmail.users.labels.create","body":{"name":"invoices","labelListVisibility":"labelShow"}`}, fault: "cut", want: actions.Absent},
+		{name: "a filter with more criteria", job: ada + filter, before: []string{ada + `"gmail.users.settings.filters.create","body":{"criteria":{"from":"bob@example.org","subject":"x"},"action":{"removeLabelIds":["INBOX"]}}`}, fault: "cut", want: actions.Absent},
+		{name: "a filter with another action", job: ada + filter, before: []string{ada + `"gmail.users.settings.filters.create","body":{"criteria":{"from":"bob@example.org"},"action":{"removeLabelIds":["INBOX"],"addLabelIds":["STARRED"]}}`}, fault: "cut", want: actions.Absent},
+		{name: "a member with another role", job: member + `,"role":"OWNER"}`, before: []string{member + `,"role":"MEMBER"}`}, fault: "cut", want: actions.Absent},
+		{name: "a permission with another role", job: ada + `"drive.permissions.create","params":{"fileId":"{file}"},"body":{"type":"user","role":"writer","emailAddress":"grace@example.com"}`, before: []string{ada + `"drive.permissions.create","params":{"fileId":"{file}"},"body":{"type":"user","role":"reader","emailAddress":"grace@example.com"}`}, fault: "cut", want: actions.Absent},
+		{name: "in a calendar that is not there", job: ada + strings.Replace(event, "primary", "nowhere@example.com", 1), fault: "cut", want: actions.Absent},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorkspace(t)
+			texts := []*string{&c.job}
+			for i := range c.before {
+				texts = append(texts, &c.before[i])
+			}
+			w.setUp(t, texts...)
+			for _, job := range c.before {
+				w.must(t, job)
+			}
+			if c.fault != "" {
+				w.fail(t, c.job, "", c.fault)
+			}
+			answer, sight, err := w.look(t, c.job, "")
+			if err != nil || sight != c.want {
+				t.Errorf("%v is seen; want %v: %s (%v)", sight, c.want, answer, err)
+			}
+			if sight == actions.Present && w.lost != "" {
+				sameJSON(t, "the answer", answer, w.lost)
+			}
+		})
+	}
+}
+
+// What was done, and undone since, was done.
+func TestACancelledEventWasMade(t *testing.T) {
+	w := newWorkspace(t)
+	job := `"user":"ada@example.com","action":"calendar.events.insert","params":{"calendarId":"primary"},"body":{` + tenToEleven + `}`
+	w.fail(t, job, "", "lost")
+	var made struct{ ID string }
+	if err := json.Unmarshal([]byte(w.lost), &made); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, `"user":"ada@example.com","action":"calendar.events.delete","params":{"calendarId":"primary","eventId":"`+made.ID+`"}`)
+	if answer, sight, err := w.look(t, job, ""); err != nil || sight != actions.Present || !strings.Contains(answer, `"cancelled"`) {
+		t.Errorf("%v is seen: %s (%v)", sight, answer, err)
+	}
+	// Nor is it made again.
+	call := w.call(t, job)
+	_, err := call.Do(t.Context(), w.as(t, "ada@example.com", call.Scopes))
+	var e *actions.Error
+	if !errors.As(err, &e) || e.Status != http.StatusConflict || !call.DoneBefore(e, false) {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+// A look that is refused shows nothing.
+func TestRefusedLooks(t *testing.T) {
+	letter := `"user":"ada@example.com","action":"gmail.users.messages.insert",` + rawLetter("")
+	for call, job := range map[string]string{
+		"gmail.users.messages.list": letter,
+		"gmail.users.messages.get":  letter,
+		"gmail.users.drafts.get":    `"user":"ada@example.com","action":"gmail.users.drafts.create",` + rawLetter(""),
+		"gmail.users.labels.list":   `"user":"ada@example.com","action":"gmail.users.labels.create","body":{"name":"x"}`,
+		"calendar.events.get":       `"user":"ada@example.com","action":"calendar.events.insert","params":{"calendarId":"primary"},"body":{` + tenToEleven + `}`,
+	} {
+		for row, status := range map[string]int{"A8": 403, "A12": 429, "A17d": 503} {
+			w := newWorkspace(t)
+			w.fail(t, job, "", "lost")
+			if err := w.google.Order(sandbox.Fault{Row: row, Call: call}); err != nil {
+				t.Fatal(err)
+			}
+			answer, sight, err := w.look(t, job, "")
+			var e *actions.Error
+			if !errors.As(err, &e) || e.Status != status || e.Doubtful || sight != actions.Unclear || answer != "" {
+				t.Errorf("%s, HTTP %d: %v is seen: %s (%#v)", call, status, sight, answer, err)
+			}
+		}
+	}
+}
+
+// Calls of which nobody can find out what came of them, and of which nobody has to.
+func TestWhatCannotBeLookedUp(t *testing.T) {
+	w := newWorkspace(t)
+	for job, kept := range map[string]bool{
+		`"gmail.users.messages.insert","params":{"deleted":true},` + rawLetter(""):                          true, // only Vault sees it
+		`"gmail.users.drafts.send","body":{"id":"r1"}`:                                                      true,
+		`"gmail.users.drafts.send","body":{"id":"r1"},` + rawLetter(""):                                     true,
+		`"gmail.users.settings.sendAs.verify","params":{"sendAsEmail":"a@example.com"}`:                     true,
+		`"calendar.events.quickAdd","params":{"calendarId":"primary","text":"Lunch"}`:                       true,
+		`"calendar.events.insert","params":{"calendarId":"primary"},"body":{"id":null,` + tenToEleven + `}`: true,
+		`"calendar.events.insert","params":{"calendarId":"primary"},"body":{"id":"..",` + tenToEleven + `}`: true,
+		`"drive.files.create","body":{"mimeType":"application/vnd.google-apps.document"}`:                   true,
+		`"drive.files.create","body":{"name":"a"}`:                                                          true, // before it has an id
+		`"drive.files.emptyTrash"`: true,
+		`"directory.members.insert","params":{"groupKey":"g@example.com"},"body":{"role":"MEMBER"}`:                                             true,
+		`"directory.orgunits.insert","params":{"customerId":"my_customer"},"body":{"name":"a","parentOrgUnitId":"id:1","parentOrgUnitPath":""}`: true,
+		`"classroom.courses.create","body":{"name":"a","ownerId":"me"}`:                                                                         true,
+		`"chat.spaces.create","body":{"spaceType":"SPACE","displayName":"a"}`:                                                                   true, // made again under its request id
+		`"gmail.users.messages.delete","params":{"id":"1"}`:                                                                                     true, // 404 the second time
+		`"calendar.events.delete","params":{"calendarId":"c","eventId":"e"}`:                                                                    true,
+		`"calendar.events.patch","params":{"calendarId":"c","eventId":"e"},"body":{"summary":"x"}`:                                              false,
+		`"calendar.events.patch","params":{"calendarId":"c","eventId":"e","sendUpdates":"none"},"body":{"summary":"x"}`:                         false,
+		`"gmail.users.messages.modify","params":{"id":"1"},"body":{"addLabelIds":["INBOX"]}`:                                                    false,
+		`"gmail.users.settings.updateVacation","body":{"enableAutoReply":true}`:                                                                 false,
+		`"gmail.users.messages.list"`: false,
+	} {
+		call, err := w.Prepare(t.Context(), decode(t, `"user":"ada@example.com","action":`+job))
+		if err != nil {
+			t.Errorf("%s: %v", job, err)
+		} else if look := call.Look(); look != nil || call.Kept() != kept {
+			t.Errorf("%s: look %+v, kept %v; want none, %v", job, look, call.Kept(), kept)
+		}
+	}
+}
+
+// A look asks for no more than it needs: the call's own scopes where they do.
+func TestWhatALookTakes(t *testing.T) {
+	w := newWorkspace(t)
+	for job, want := range map[string]struct {
+		scopes string
+		units  int
+		wait   time.Duration
+	}{
+		`"gmail.users.messages.insert",` + rawLetter(""):                                                          {"gmail.readonly", 25, time.Minute},
+		`"gmail.users.drafts.create",` + rawLetter(""):                                                            {"gmail.compose", 25, time.Minute},
+		`"gmail.users.labels.create","body":{"name":"x"}`:                                                         {"gmail.labels", 1, 10 * time.Second},
+		`"gmail.users.settings.delegates.create","body":{"delegateEmail":"a@example.com"}`:                        {"gmail.settings.basic", 1, 10 * time.Second},
+		`"calendar.events.insert","params":{"calendarId":"c"},"body":{` + tenToEleven + `}`:                       {"calendar.events", 1, 10 * time.Second},
+		`"drive.files.create","body":{"id":"1234567890","name":"x"}`:                                              {"drive.file", 1, 10 * time.Second},
+		`"drive.files.create","body":{"id":"1234567890","parents":["appDataFolder"]}`:                             {"drive.appdata", 1, 10 * time.Second},
+		`"chat.spaces.messages.create","params":{"parent":"spaces/a","messageId":"client-1"},"body":{"text":"x"}`: {"chat.messages.readonly", 1, 10 * time.Second},
+		`"directory.groups.insert","body":{"email":"g@example.com"}`:                                              {"admin.directory.group", 1, 10 * time.Second},
+		`"people.contactGroups.create","body":{"contactGroup":{"name":"Friends"}}`:                                {"contacts", 1, 10 * time.Second},
+	} {
+		look := w.call(t, `"user":"ada@example.com","action":`+job).Look()
+		if look == nil {
+			t.Errorf("%s: nobody can look", job)
+		} else if short(look.Scopes) != want.scopes || look.Units != want.units || look.Wait != want.wait {
+			t.Errorf("%s: takes %s, %d units, after %s; want %+v", job, short(look.Scopes), look.Units, look.Wait, want)
+		}
+	}
+}
+
+// How what the embedded Workspace lacks is read, and what is made of the answers.
+func TestLooksByScript(t *testing.T) {
+	for _, c := range []struct {
+		job, asks, answer string
+		status            int
+		want              actions.Sight
+		shows             string
+	}{
+		{job: `"directory.orgunits.insert","params":{"customerId":"my_customer"},"body":{"name":"R&D","parentOrgUnitPath":"/Eng"}`, asks: "/admin/directory/v1/customer/my_customer/orgunits/Eng/R&D", answer: `{"name":"R&D","parentOrgUnitPath":"/Eng","orgUnitPath":"/Eng/R&D"}`, want: actions.Present},
+		{job: `"directory.orgunits.insert","params":{"customerId":"my_customer"},"body":{"name":"Eng","parentOrgUnitPath":"/"}`, asks: "/admin/directory/v1/customer/my_customer/orgunits/Eng", answer: `{"name":"Eng","parentOrgUnitPath":"/","description":"x"}`, want: actions.Present},
+		{job: `"directory.orgunits.insert","params":{"customerId":"my_customer"},"body":{"name":"Eng","parentOrgUnitPath":"/","description":"y"}`, asks: "/admin/directory/v1/customer/my_customer/orgunits/Eng", answer: `{"name":"Eng","parentOrgUnitPath":"/","description":"x"}`, want: actions.Absent},
+		{job: `"directory.users.insert","body":{"primaryEmail":"new@example.com","password":"p","name":{"givenName":"N","familyName":"W"}}`, asks: "/admin/directory/v1/users/new@example.com?projection=full", answer: `{"primaryEmail":"old@example.com","aliases":["new@example.com"],"name":{"givenName":"N","familyName":"W"}}`, want: actions.Absent},
+		{job: `"directory.users.aliases.insert","params":{"userKey":"a@example.com"},"body":{"alias":"B@example.com"}`, asks: "/admin/directory/v1/users/a@example.com/aliases", answer: `{"aliases":[{"alias":"a@example.com"},{"alias":"b@example.com"}]}`, want: actions.Present, shows: `{"alias":"b@example.com"}`},
+		{job: `"directory.users.aliases.insert","params":{"userKey":"a@example.com"},"body":{"alias":"b@example.com"}`, asks: "/admin/directory/v1/users/a@example.com/aliases", answer: `{"kind":"admin#directory#aliases"}`, want: actions.Absent},
+		{job: `"directory.schemas.insert","params":{"customerId":"my_customer"},"body":{"schemaName":"hr","fields":[{"fieldName":"badge","fieldType":"INT64"}]}`, asks: "/admin/directory/v1/customer/my_customer/schemas/hr", answer: `{"schemaName":"hr","fields":[{"fieldId":"1","fieldName":"badge","fieldType":"INT64"}]}`, want: actions.Present},
+		{job: `"people.contactGroups.create","body":{"contactGroup":{"name":"Friends","memberCount":7}}`, asks: "/v1/contactGroups?groupFields=clientData,groupType,memberCount,metadata,name&pageSize=1000", answer: `{"contactGroups":[{"resourceName":"contactGroups/9","name":"friends"}]}`, want: actions.Present, shows: `{"resourceName":"contactGroups/9","name":"friends"}`},
+		{job: `"people.contactGroups.create","body":{"contactGroup":{"name":"Friends"}}`, asks: "/v1/contactGroups?groupFields=clientData,groupType,memberCount,metadata,name&pageSize=1000&pageToken=always", answer: `{"contactGroups":[],"nextPageToken":"always"}`, want: actions.Unclear},
+		{job: `"classroom.courses.students.create","params":{"courseId":"1"},"body":{"userId":"me"}`, asks: "/v1/courses/1/students/me", answer: `{"courseId":"1","userId":"117"}`, want: actions.Present},
+		{job: `"classroom.courses.students.create","params":{"courseId":"1"},"body":{"userId":"me"}`, asks: "/v1/courses/1/students/me", answer: `{"error":{"code":404}}`, status: 404, want: actions.Absent},
+		{job: `"gmail.users.settings.sendAs.create","params":{"fields":"sendAsEmail"},"body":{"sendAsEmail":"a@example.com","isDefault":false,"treatAsAlias":true}`, asks: "/gmail/v1/users/me/settings/sendAs/a@example.com", answer: `{"sendAsEmail":"a@example.com","treatAsAlias":true,"signature":"secret"}`, want: actions.Present, shows: `{"sendAsEmail":"a@example.com"}`},
+		{job: `"calendar.acl.insert","params":{"calendarId":"primary"},"body":{"role":"reader","scope":{"type":"default"}}`, asks: "/calendar/v3/calendars/primary/acl", answer: `{"items":[{"role":"reader","scope":{"type":"domain","value":"example.com"}}]}`, want: actions.Absent},
+		{job: `"drive.files.create","params":{"fields":"id,owners/me"},"body":{"id":"1234567890"}`, asks: "/drive/v3/files/1234567890?fields=id,owners/me&supportsAllDrives=true", answer: `{"id":"1234567890","owners":[{"me":true}]}`, want: actions.Present},
+		{job: `"drive.files.create","body":{"id":"1234567890"}`, asks: "/drive/v3/files/1234567890?supportsAllDrives=true", answer: `{"error":{"code":410}}`, status: 410, want: actions.Absent},
+	} {
+		g := &google{status: max(c.status, 200), body: c.answer}
+		if c.status != 0 {
+			g.status = c.status
+		}
+		w := &workspace{Actions: newActions(t, g)}
+		look := w.call(t, `"user":"ada@example.com","action":`+c.job).Look()
+		answer, sight, err := look.Do(t.Context(), func(*http.Request) {})
+		if err != nil || sight != c.want {
+			t.Errorf("%s: %v is seen; want %v (%v)", c.job, sight, c.want, err)
+		}
+		query := g.request.URL.Query()
+		query.Del("alt")
+		query.Del("prettyPrint")
+		asked, err := url.QueryUnescape(strings.TrimSuffix(g.request.URL.Path+"?"+query.Encode(), "?"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asked != c.asks || g.request.Method != http.MethodGet {
+			t.Errorf("%s: asks %s %s; want %s", c.job, g.request.Method, asked, c.asks)
+		}
+		switch {
+		case sight == actions.Present && c.shows == "":
+			sameJSON(t, c.job, string(answer.Response), c.answer)
+		case sight == actions.Present:
+			sameJSON(t, c.job, string(answer.Response), c.shows)
+		case answer.Response != nil:
+			t.Errorf("%s: an answer is made up: %s", c.job, answer.Response)
+		}
 	}
 }

@@ -24,6 +24,11 @@ func FuzzWholeJob(f *testing.F) {
 		`{"user":"ada@example.com","action":"drive.files.list","params":{"spaces":"appDataFolder","fields":"nextPageToken,files(id)"},"pages":{"max":3}}`,
 		`{"user":"ada@example.com","action":"directory.users.photos.update","params":{"userKey":"x"},"media":{"data":"YQ==","contentType":"image/png"}}`,
 		`{"as":"serviceAccount","action":"iam.projects.serviceAccounts.enable","params":{"name":"projects/-/serviceAccounts/a:enable"}}`,
+		`{"user":"ada@example.com","action":"drive.files.create","params":{"fields":"id,owners(me)"},"body":{"id":"1234567890"}}`,
+		`{"user":"ada@example.com","action":"drive.permissions.create","params":{"fileId":"f"},"body":{"type":"user","role":"reader","emailAddress":"a@b.c"}}`,
+		`{"user":"ada@example.com","action":"gmail.users.settings.filters.create","body":{"criteria":{"from":"a"},"action":null}}`,
+		`{"user":"ada@example.com","action":"people.contactGroups.create","body":{"contactGroup":null}}`,
+		`{"user":"ada@example.com","action":"directory.orgunits.insert","params":{"customerId":"c"},"body":{"name":"//","parentOrgUnitPath":"/"}}`,
 		`{"user":"ada@example.com","action":"drive.files.create","media":{"data":"YQ==","contentType":"text/plain; a=b"},"body":{"parents":["appDataFolder"]}}`,
 	} {
 		f.Add([]byte(job))
@@ -47,6 +52,15 @@ func FuzzWholeJob(f *testing.F) {
 			return // what is to be fetched first
 		}
 		var e *actions.Error
+		if look := call.Look(); look != nil {
+			if len(look.Scopes) == 0 || look.Units < 1 || look.Wait <= 0 || !call.Kept() {
+				t.Errorf("%s: is looked up by %+v", text, look)
+			}
+			answer, sight, err := look.Do(t.Context(), func(*http.Request) {})
+			if err != nil && !errors.As(err, &e) || (err != nil || sight != actions.Present) && answer.Response != nil {
+				t.Errorf("%s: %v is seen: %s (%T)", text, sight, answer.Response, err)
+			}
+		}
 		if _, err := call.Do(t.Context(), func(*http.Request) {}); err != nil && !errors.As(err, &e) {
 			t.Errorf("%s: %T: %v", text, err, err)
 		}

@@ -111,6 +111,35 @@ func TestWithMessageIDReadsTheHeaderOnly(t *testing.T) {
 	}
 }
 
+func TestIDOf(t *testing.T) {
+	for raw, want := range map[string]string{
+		"Message-ID: <1@x>\r\n\r\nb":                            "<1@x>",
+		"message-id\t:<1@x>\nSubject: s\n\nMessage-ID: <2@x>\n": "<1@x>",
+		"Subject: s\r\nMESSAGE-ID:\r\n <1@x>\r\n\r\n":           "<1@x>",
+		"Message-ID: <1@x>\r\n <2@x>\r\n\r\n":                   "<1@x>\r <2@x>", // no form that an id has
+		"Message-ID: <1@x>\r\nMessage-ID: <2@x>\r\n\r\n":        "",
+		"Message-ID: <1@x>\r\nMessage-ID: <1@x>\r\n\r\n":        "",
+		"Message-ID: \r\nMessage-ID: <2@x>\r\n\r\n":             "<2@x>",
+		"Subject: s\r\n\r\nMessage-ID: <1@x>\r\n":               "",
+		"From ada Mon Nov  2\nMessage-ID: <1@x>\n\n":            "<1@x>",
+	} {
+		if got, err := letter.IDOf(t.Context(), content.Bytes(raw)); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", raw, got, err, want)
+		}
+	}
+	// That which is put in is the one that is found.
+	named, err := letter.WithMessageID(t.Context(), content.Bytes("Message-ID: \r\nSubject: s\r\n\r\nb"), ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := letter.IDOf(t.Context(), named); err != nil || got != ours {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := letter.IDOf(t.Context(), lost("Subject: s\r\n")); !errors.Is(err, errLost) {
+		t.Errorf("the header could not be read: %v", err)
+	}
+}
+
 func TestMessageIDDependsOnTheJobAlone(t *testing.T) {
 	job := jobs.Job{ID: "welcome/ada@example.com", User: ada}
 	first, second := letter.MessageID(job), letter.MessageID(job)

@@ -117,6 +117,21 @@ func TestCalendarClient(t *testing.T) {
 	refusedWith(t, err, 404, "Not Found")
 	_, err = svc.Events.Insert("primary", &calendar.Event{Recurrence: []string{"RRULE:FREQ=DAILY"}}).Do()
 	refusedWith(t, err, 501, "recurrence")
+	talk := event("", "2027-11-22T10:00:00Z")
+	talk.ICalUID = "1@elsewhere.example"
+	first := must(svc.Events.Import("primary", talk).Do())(t)
+	talk.Location = "Room 3"
+	if again := must(svc.Events.Import("primary", talk).Do())(t); again.Id != first.Id || again.Location != "Room 3" || again.ICalUID != talk.ICalUID {
+		t.Errorf("%+v", again)
+	}
+	_, err = svc.Events.Import("primary", event("", "2027-11-22T10:00:00Z")).Do()
+	refusedWith(t, err, 400, "Missing iCalUID.")
+	if found := must(svc.Events.List("primary").ICalUID(talk.ICalUID).Do())(t); len(found.Items) != 1 {
+		t.Errorf("%+v", found)
+	}
+	if err := svc.Events.Delete("primary", first.Id).Do(); err != nil {
+		t.Error(err)
+	}
 
 	list := must(svc.Events.List("primary").OrderBy("startTime").SingleEvents(true).TimeMin("2026-11-21T00:00:00Z").Do())(t)
 	if len(list.Items) != 2 || list.Items[0].Id != "first000" {
@@ -176,6 +191,17 @@ func TestDriveClient(t *testing.T) {
 	refusedWith(t, err, 409, "fileIdInUse")
 	_, err = svc.Files.Create(&drive.File{Id: "not-generated"}).Do()
 	refusedWith(t, err, 400, "not usable")
+	_, err = svc.Files.Create(&drive.File{Id: ids[1], MimeType: "application/vnd.google-apps.document"}).Do()
+	refusedWith(t, err, 400, "generatedIdNotSupported")
+	document := must(svc.Files.Create(&drive.File{MimeType: "application/vnd.google-apps.document"}).Do())(t)
+	_, err = svc.Files.Copy(document.Id, &drive.File{Id: ids[1]}).Do()
+	refusedWith(t, err, 400, "generatedIdNotSupported")
+	if err := svc.Files.Delete(document.Id).Do(); err != nil {
+		t.Error(err)
+	}
+	if space := must(svc.Files.GenerateIds().Space("appDataFolder").Count(1).Do())(t).Space; space != "appDataFolder" {
+		t.Error(space)
+	}
 	_, err = svc.Files.Create(&drive.File{Parents: []string{"nowhere"}}).Do()
 	refusedWith(t, err, 404, "File not found: nowhere.")
 
@@ -542,6 +568,11 @@ func TestTogetherClients(t *testing.T) {
 	token := b.client(b.as(ada, "chat.spaces", "chat.messages", "chat.delete", "keep", "meetings.space.created", "meetings.space.settings", "classroom.courses"))
 	spaces := must(chat.NewService(t.Context(), token))(t).Spaces
 	space := must(spaces.Create(&chat.Space{SpaceType: "SPACE", DisplayName: "Team"}).Do())(t)
+	asked := must(spaces.Create(&chat.Space{SpaceType: "SPACE", DisplayName: "Asked"}).RequestId("1").Do())(t)
+	if again := must(spaces.Create(&chat.Space{SpaceType: "SPACE", DisplayName: "Asked"}).RequestId("1").Do())(t); again.Name != asked.Name {
+		t.Errorf("one request made %s and %s", asked.Name, again.Name)
+	}
+	must(spaces.Delete(asked.Name).Do())(t)
 	m := must(spaces.Messages.Create(space.Name, &chat.Message{Text: "Hello"}).MessageId("client-1").Do())(t)
 	if m.Name != space.Name+"/messages/client-1" || m.Sender.Type != "HUMAN" {
 		t.Errorf("%+v", m)
@@ -589,6 +620,14 @@ func TestTogetherClients(t *testing.T) {
 	if l := must(courses.List().CourseStates("ACTIVE").TeacherId("me").Do())(t); len(l.Courses) != 1 {
 		t.Errorf("%+v", l)
 	}
+	aliased := must(courses.Create(&classroom.Course{Id: "d:math", Name: "Mathematics", OwnerId: "me"}).Do())(t)
+	if got := must(courses.Get("d:math").Do())(t); got.Id != aliased.Id || got.Id == "d:math" {
+		t.Errorf("%+v", got)
+	}
+	_, err = courses.Create(&classroom.Course{Id: "d:math", Name: "Mathematics", OwnerId: "me"}).Do()
+	refusedWith(t, err, 409, "already exists")
+	_, err = courses.Create(&classroom.Course{Id: "math", Name: "Mathematics", OwnerId: "me"}).Do()
+	refusedWith(t, err, 400, "alias")
 	must(courses.Delete(course.Id).Do())(t)
 	_, err = courses.Get(course.Id).Do()
 	refusedWith(t, err, 404, "notFound")

@@ -225,6 +225,8 @@ func TestSettings(t *testing.T) {
 	filter := must(s.Filters.Create("me", &gmailapi.Filter{Criteria: &gmailapi.FilterCriteria{From: grace}, Action: &gmailapi.FilterAction{AddLabelIds: []string{"STARRED"}}}).Do())(t)
 	_, err = s.Filters.Create("me", &gmailapi.Filter{Criteria: &gmailapi.FilterCriteria{From: grace}, Action: &gmailapi.FilterAction{AddLabelIds: []string{"x"}}}).Do()
 	refusedWith(t, err, 400, "Invalid label: x")
+	_, err = s.Filters.Create("me", &gmailapi.Filter{Criteria: &gmailapi.FilterCriteria{From: grace}, Action: &gmailapi.FilterAction{AddLabelIds: []string{"STARRED"}}}).Do()
+	refusedWith(t, err, 400, "Filter already exists")
 	if l := must(s.Filters.List("me").Do())(t); len(l.Filter) != 1 || l.Filter[0].Id != filter.Id {
 		t.Errorf("%+v", l)
 	}

@@ -75,7 +75,7 @@ func notKept(err error) jobs.Error {
 	e := jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultGoogle, Reason: "notKept", Message: err.Error()}
 	var known *ledger.Error
 	if errors.As(err, &known) {
-		e.Fault, e.Reason, e.Message, e.Fix = known.Fault, known.Reason, known.Error()+".", known.Fix
+		e.Fault, e.Reason, e.Message, e.Fix = known.Fault, known.Reason, known.Message, known.Fix
 	}
 	return e
 }

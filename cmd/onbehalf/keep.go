@@ -48,10 +48,10 @@ func openLedger(path string) (keeping, error) {
 	l, err := ledger.OpenFile(path)
 	var problem *ledger.Error
 	if errors.As(err, &problem) {
-		err = fmt.Errorf("%s.\n%s", problem.Message, problem.Fix)
+		err = fmt.Errorf("%s\n%s", problem.Message, problem.Fix)
 	}
 	if err != nil {
-		return keeping{}, fmt.Errorf("run: %w\nOr name another place for the ledger, where what comes of each job is kept: --ledger PATH", err)
+		return keeping{}, fmt.Errorf("run: no ledger, to keep what comes of each job: %w\n--ledger PATH names another place for it.", err)
 	}
 	return keeping{l, true}, nil
 }

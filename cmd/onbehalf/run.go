@@ -251,6 +251,7 @@ type runner struct {
 	mu         sync.Mutex
 	out        io.Writer
 	failed     int
+	retriable  int          // of those failed, by --retry-failed
 	givenUp    int          // of those failed, for this run
 	before     int          // jobs that had their result from an earlier run
 	repeated   int          // jobs that got theirs by another line or process
@@ -261,12 +262,12 @@ type runner struct {
 // again tells whether --retry-failed does a job again: what this run has done it does
 // not do twice.
 func (r *runner) again(result jobs.Result) bool {
-	switch result.Status {
-	case jobs.Failed, jobs.Refused, jobs.Expired:
-		return result.FinishedAt.Before(r.begun)
-	default:
-		return false
-	}
+	return mayDoAgain(result.Status) && result.FinishedAt.Before(r.begun)
+}
+
+// mayDoAgain tells whether a job has had no effect that would be had twice.
+func mayDoAgain(status jobs.Status) bool {
+	return status == jobs.Failed || status == jobs.Refused || status == jobs.Expired
 }
 
 // run does the jobs in, concurrency at a time, until they end, or ctx does, or
@@ -388,6 +389,9 @@ func (r *runner) count(o functions.Outcome, line []byte) error {
 	if !o.Result.Status.Good() {
 		r.failed++
 	}
+	if mayDoAgain(o.Result.Status) && o.Answer == functions.Done { // and so kept
+		r.retriable++
+	}
 	_, err := r.out.Write(line)
 	return err
 }
@@ -411,8 +415,8 @@ func (r *runner) summary() string {
 			s += fmt.Sprintf(part.text, part.n)
 		}
 	}
-	if n := r.failed - r.givenUp; n > 0 && r.keeps.lasts {
-		s += "; --retry-failed does again what did not succeed" // but what is uncertain
+	if r.retriable > 0 && r.keeps.lasts {
+		s += fmt.Sprintf("; --retry-failed does %d again", r.retriable)
 	}
 	return s
 }
@@ -438,8 +442,8 @@ func (r *runner) goesOn() string {
 	switch {
 	case !r.keeps.lasts:
 		return "Nothing is kept of this run, and the same command begins anew; --ledger PATH keeps it."
-	case r.failed > r.givenUp:
-		return "The same command goes on where it stopped; with --retry-failed it does again what did not succeed."
+	case r.retriable > 0:
+		return "The same command goes on where it stopped, and with --retry-failed does again what has failed."
 	}
 	return "The same command goes on where it stopped."
 }

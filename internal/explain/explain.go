@@ -51,12 +51,14 @@ const (
 	Renew   Retry = "renew"   // the token has ended: drop it and mint once more, then as Soon
 )
 
+// Limit is what is spent for now.
 type Limit string
 
+// What Google limits.
 const (
-	LimitUser    Limit = "user"
-	LimitSending Limit = "user's mail sending"
-	LimitProject Limit = "project"
+	LimitUser    Limit = "user"                // what it does for the user
+	LimitSending Limit = "user's mail sending" // of that, sending mail alone
+	LimitProject Limit = "project"             // what it does for all of the project's users
 )
 
 // Meaning is what an answer means.
@@ -71,7 +73,9 @@ type Meaning struct {
 	Window time.Duration
 	// NotBefore is the time that Google names, with [Later]; zero where it names none.
 	NotBefore time.Time
-	Limit     Limit
+	// Limit is what is spent, with [Later]; empty where that is not known. Where it may
+	// be the user's or the project's, it is the user's: then no other user waits in vain.
+	Limit Limit
 	// OneUser says that a fault of the operator's or the administrator's may
 	// concern this user alone.
 	OneUser bool
@@ -104,9 +108,23 @@ func Of(a Answer) Meaning {
 	m.found = find(a.Text)
 	m.found.object = a.Object
 	if m.Retry == Later {
-		m.NotBefore = m.found.notBefore
+		m.NotBefore, m.Limit = m.found.notBefore, limitOf(a)
 	}
 	return m
+}
+
+// limitOf tells which limit an answer that names one is about.
+func limitOf(a Answer) Limit {
+	if a.Object != "" {
+		return "" // of a bucket, or whatever Cloud Storage counts
+	}
+	said := strings.ToLower(a.Code + " " + a.Text)
+	for _, l := range limits {
+		if l.stage == a.Stage && strings.Contains(said, l.says) {
+			return l.limit
+		}
+	}
+	return ""
 }
 
 func known(a Answer) Meaning {

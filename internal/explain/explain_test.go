@@ -2,6 +2,7 @@ package explain_test
 
 import (
 	"cmp"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -175,6 +176,45 @@ func TestNotBefore(t *testing.T) {
 		if named := strings.Contains(m.Message, "until 2026-09-11T20:00:00Z"); named == want.IsZero() {
 			t.Errorf("%q: %s", text, m.Message)
 		}
+	}
+}
+
+// Which limit it is decides who has to wait: where that is not said it is the user's.
+func TestLimit(t *testing.T) {
+	const metric = "Quota exceeded for quota metric 'Queries' and limit '%s' of service 'gmail.googleapis.com' for consumer 'project_number:424242424242'."
+	for _, c := range []struct {
+		stage      jobs.Stage
+		code, text string
+		want       explain.Limit
+	}{
+		{jobs.StageCall, "rateLimitExceeded", "User-rate limit exceeded.  Retry after 2026-09-11T20:00:00.000Z (Mail sending)", explain.LimitSending},
+		{jobs.StageCall, "rateLimitExceeded", "User-rate limit exceeded.  Retry after 2026-09-11T20:00:00.000Z", explain.LimitUser},
+		{jobs.StageCall, "rateLimitExceeded", "Too many concurrent requests for user", explain.LimitUser},
+		{jobs.StageCall, "rateLimitExceeded", fmt.Sprintf(metric, "Queries per minute per user"), explain.LimitUser},
+		{jobs.StageCall, "RATE_LIMIT_EXCEEDED", fmt.Sprintf(metric, "Queries per minute per user"), explain.LimitUser},
+		{jobs.StageCall, "rateLimitExceeded", fmt.Sprintf(metric, "Queries per minute"), explain.LimitProject},
+		{jobs.StageCall, "RESOURCE_EXHAUSTED", fmt.Sprintf(metric, "Queries per day"), explain.LimitProject},
+		{jobs.StageCall, "dailyLimitExceeded", "Daily Limit Exceeded", explain.LimitProject},
+		{jobs.StageCall, "userRateLimitExceeded", "User Rate Limit Exceeded", explain.LimitUser},
+		{jobs.StageCall, "rateLimitExceeded", "Rate Limit Exceeded", explain.LimitUser},
+		{jobs.StageCall, "newAtGoogle", "words of 2030", explain.LimitUser},
+		{jobs.StageSign, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota).", explain.LimitProject},
+		{jobs.StageExchange, "newAtGoogle", "words of 2030", ""},
+	} {
+		a := explain.Answer{Stage: c.stage, Status: 429, Code: c.code, Text: c.text}
+		if m := explain.Of(a); m.Retry != explain.Later || m.Limit != c.want {
+			t.Errorf("%s %s %q: the limit is %q, want %q", c.stage, c.code, c.text, m.Limit, c.want)
+		}
+		a.Object = "message.uri"
+		if m := explain.Of(a); m.Limit != "" {
+			t.Errorf("of Cloud Storage: the limit is %q", m.Limit)
+		}
+	}
+	if m := explain.Of(explain.Answer{Stage: jobs.StageCall, Status: 400, Code: "badRequest", Text: "At most 1000 filters per user"}); m.Limit != "" {
+		t.Errorf("no rate: the limit is %q", m.Limit)
+	}
+	if m := explain.Find("User-rate limit exceeded.  Retry after 2026-09-11T20:00:00.000Z (Mail sending)", explain.Names{}); m[0].Limit != explain.LimitSending {
+		t.Errorf("found: the limit is %q", m[0].Limit)
 	}
 }
 

@@ -37,7 +37,7 @@ func Find(text string, n Names) []Meaning {
 		m := r.Meaning()
 		m.found = find(s.text)
 		if m.Retry == Later {
-			m.NotBefore = m.found.notBefore
+			m.NotBefore, m.Limit = m.found.notBefore, limitOf(Answer{Stage: r.Stage, Text: s.text})
 		}
 		m.Tell = r.tell(rows)
 		all = append(all, m.For(n))

@@ -544,6 +544,23 @@ var commonRows = []Row{
 	},
 }
 
+// limits are what tells limits apart in a code and message, in lower case: the first
+// that is there. Google names its metrics' limits such as "Queries per minute per user",
+// and only those of a project without "per user"; Gmail's own words and codes are in
+// https://developers.google.com/workspace/gmail/api/guides/handle-errors.
+var limits = []struct {
+	stage jobs.Stage
+	says  string
+	limit Limit
+}{
+	{jobs.StageCall, "(mail sending)", LimitSending},
+	{jobs.StageCall, "per user", LimitUser},
+	{jobs.StageCall, "quota exceeded for quota metric", LimitProject},
+	{jobs.StageCall, "dailylimitexceeded", LimitProject},
+	{jobs.StageCall, "", LimitUser},
+	{jobs.StageSign, "", LimitProject}, // IAM counts nothing else
+}
+
 // signWindow is how long a right to sign that was just granted may take to be
 // there, and still be worth waiting for.
 const signWindow = 10 * time.Second

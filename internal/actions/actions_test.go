@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
 	"github.com/onbehalf-dev/onbehalf/internal/apierror"
@@ -19,6 +22,7 @@ import (
 // google answers each request, and keeps it.
 type google struct {
 	status  int
+	header  http.Header
 	body    string
 	err     error
 	request *http.Request
@@ -42,7 +46,9 @@ func (g *google) RoundTrip(r *http.Request) (*http.Response, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
-	return &http.Response{StatusCode: g.status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(g.body)), Request: r}, nil
+	header := http.Header{"Content-Type": {"application/json"}}
+	maps.Copy(header, g.header)
+	return &http.Response{StatusCode: g.status, Header: header, Body: io.NopCloser(strings.NewReader(g.body)), Request: r}, nil
 }
 
 func newActions(t testing.TB, g http.RoundTripper) *actions.Actions {
@@ -136,6 +142,41 @@ func TestDoubt(t *testing.T) {
 	if !errors.As(err, &e) || e.Reason != actions.TimedOut || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("out of time: %#v", err)
 	}
+}
+
+// How long Google asks to be left alone is believed up to an hour, and of no other
+// answers than those that pass.
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+		for _, c := range []struct {
+			status int
+			value  string
+			want   time.Duration
+		}{
+			{429, "30", 30 * time.Second},
+			{503, "30", 30 * time.Second},
+			{403, "30", 30 * time.Second},
+			{429, in(10 * time.Minute), 10 * time.Minute},
+			{429, "2147483647", time.Hour},
+			{429, in(9000 * time.Hour), time.Hour},
+			{429, in(-time.Minute), 0},
+			{429, "0", 0},
+			{429, "-5", 0},
+			{429, "99999999999999999999", 0},
+			{429, "soon", 0},
+			{429, "", 0},
+			{500, "30", 0},
+			{400, "30", 0},
+		} {
+			g := &google{status: c.status, header: http.Header{"Retry-After": {c.value}}, body: `{"error": {"code": 1, "message": "m", "errors": [{"reason": "someReason"}]}}`}
+			_, err := insert(t, g, "")
+			var e *actions.Error
+			if !errors.As(err, &e) || e.RetryAfter != c.want {
+				t.Errorf("HTTP %d, %q: %#v, %v; want %v", c.status, c.value, err, e.RetryAfter, c.want)
+			}
+		}
+	})
 }
 
 // Both forms of Google's errors are read, and nothing of their words is in ours.

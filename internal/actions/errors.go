@@ -31,7 +31,9 @@ type Error struct {
 	// Reason is Google's word for it, such as "failedPrecondition".
 	Reason string
 	// Doubtful says that the call may have taken effect all the same.
-	Doubtful   bool
+	Doubtful bool
+	// RetryAfter is how long Google asks to be left alone, an hour at most; 0 where it
+	// does not say.
 	RetryAfter time.Duration
 	// Object is the field of the job that names an object in Cloud Storage, where
 	// that could not be read or written; empty where the call itself failed.
@@ -91,7 +93,7 @@ func sendError(err error, s *sending) error {
 		return e // what has not left whole cannot have been carried out
 	}
 	if !errors.Is(err, errSession) { // then its status is no answer to the call
-		e.Status = s.status
+		e.Status, e.RetryAfter = s.status, s.retryAfter
 	}
 	begun := s.connected.Load() && s.whole.Load()
 	// Here, too, an answer of 200 that cannot be read leaves all open.

@@ -12,8 +12,11 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/api/googleapi"
+
+	"github.com/onbehalf-dev/onbehalf/internal/apierror"
 )
 
 // userAgent names us. Google compresses its answers only for those who say gzip
@@ -43,8 +46,9 @@ type sending struct {
 	whole atomic.Bool
 	// doubt says that an earlier request of the call may have carried it out.
 	doubt bool
-	// status is that of the last answer; 0 is none.
-	status int
+	// status is that of the last answer; 0 is none. retryAfter is what that asks for.
+	status     int
+	retryAfter time.Duration
 }
 
 // answer makes the call and reads what comes back.
@@ -130,7 +134,7 @@ func (s *sending) do(req *http.Request, last bool) (*http.Response, error) {
 		req.Body = &handedOver{ReadCloser: req.Body, left: req.ContentLength, whole: &s.whole}
 	}
 	s.authorize(req)
-	s.status = 0
+	s.status, s.retryAfter = 0, 0
 	res, err := s.http.Do(req)
 	if err != nil {
 		var address *url.Error // it holds the address, in which anything may stand
@@ -139,7 +143,7 @@ func (s *sending) do(req *http.Request, last bool) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	s.status = res.StatusCode
+	s.status, s.retryAfter = res.StatusCode, apierror.RetryAfter(res.StatusCode, res.Header)
 	return res, nil
 }
 

@@ -1,6 +1,9 @@
 package ledger
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // SetClock has a ledger take the time from now.
 func SetClock(l Ledger, now func() time.Time) {
@@ -12,4 +15,24 @@ func SetClock(l Ledger, now func() time.Time) {
 	case *Firestore:
 		l.now = now
 	}
+}
+
+// Entries counts what is in the file.
+func (f *File) Entries() (n int, err error) {
+	err = f.run(context.Background(), func(t *tables) error {
+		for range t.each(jobsTable, nil) {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// HasGone is hasGone.
+func (f *File) HasGone(name string) (gone bool, err error) {
+	err = f.run(context.Background(), func(t *tables) error {
+		gone = f.hasGone(t, name)
+		return nil
+	})
+	return gone, err
 }

@@ -22,14 +22,15 @@ import (
 )
 
 const (
-	// mostTogether is how many operations are kept at once: more would hold more of
-	// the file in memory.
-	mostTogether = 256
-	// longestBurst is for how long the file is open at most. Other processes wait as
-	// long, and what was read of it counts as this process's memory.
+	// mostAtOnce is how many operations are done while the file is open: all that they
+	// touch of it counts as this process's memory, some 80 KB each.
+	mostAtOnce = 64
+	// longestBurst is for how long the file is open at most, where the disk is slow, and
+	// longestRun for how long it is no more than closed for a moment in between.
 	longestBurst = 25 * time.Millisecond
+	longestRun   = 50 * time.Millisecond
 	// knock is about how often who waits for the file tries to open it, and turn for
-	// how long it is left alone after a burst, so that who knocks finds it free.
+	// how long it is left alone at times, so that who knocks finds it free.
 	knock = 500 * time.Microsecond
 	turn  = 2 * time.Millisecond
 )
@@ -41,6 +42,9 @@ const (
 type store struct {
 	path string
 	lead chan struct{} // takes the one whose burst it is
+	// shut is since when the file was not open, and rested until when it last was not
+	// for a turn; of whose burst it is.
+	shut, rested time.Time
 
 	mu      sync.Mutex
 	queue   []*operation
@@ -110,11 +114,11 @@ func (s *store) withdraw(o *operation, why error) error {
 	return o.err
 }
 
-// take takes what is to be done together.
-func (s *store) take() []*operation {
+// take takes the next operations that are to be done together.
+func (s *store) take(most int) []*operation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(len(s.queue), mostTogether)
+	n := min(len(s.queue), most)
 	taken := slices.Clone(s.queue[:n])
 	s.queue = slices.Delete(s.queue, 0, n)
 	return taken
@@ -126,19 +130,30 @@ func (s *store) burst(ctx context.Context) error {
 	if idle, err := s.idle(); idle || err != nil {
 		return err
 	}
+	if time.Since(s.shut) >= turn {
+		s.rested = time.Now()
+	}
 	o, waited, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	idle, until := false, time.Now().Add(longestBurst)
-	for !idle && err == nil && time.Now().Before(until) {
-		s.together(o, s.take())
-		idle, err = s.idle()
+	until := time.Now().Add(longestBurst)
+	for left := mostAtOnce; left > 0 && time.Now().Before(until); {
+		todo := s.take(left)
+		if len(todo) == 0 {
+			break
+		}
+		left -= len(todo)
+		if !s.together(o, todo) {
+			break
+		}
 	}
 	o.close()
-	if waited || !idle {
+	if waited || time.Since(s.rested) > longestRun {
 		pause(ctx, turn)
+		s.rested = time.Now()
 	}
+	s.shut = time.Now()
 	return nil
 }
 
@@ -208,13 +223,14 @@ func (s *store) damage(panicked any) bool {
 	return true
 }
 
-// together does operations in one transaction.
-func (s *store) together(o *opened, todo []*operation) {
+// together does operations in one transaction; false: there can be no further one.
+func (s *store) together(o *opened, todo []*operation) bool {
 	err := s.transact(o, todo)
 	for _, one := range todo {
 		one.err = cmp.Or(one.err, err)
 		close(one.done)
 	}
+	return !o.bad
 }
 
 // transact says why nothing was kept.

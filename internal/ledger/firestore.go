@@ -74,6 +74,9 @@ func OpenFirestore(ctx context.Context, project, database string, opts ...option
 
 // Claim implements [Ledger].
 func (f *Firestore) Claim(ctx context.Context, id string, t Terms) (Claim, error) {
+	if err := ctx.Err(); err != nil { // for once begun, it is not broken off
+		return Claim{}, err
+	}
 	ctx, cancel := unbroken(ctx, patience)
 	defer cancel()
 	holder := newHolder()

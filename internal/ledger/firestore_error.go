@@ -57,6 +57,9 @@ func (f *Firestore) problem(err error) error {
 		return err
 	}
 	code, detail := status.Code(err), ""
+	if code == codes.Unknown {
+		code = status.FromContextError(err).Code()
+	}
 	if answer, ok := apierror.FromError(err); ok {
 		detail = answer.Reason()
 	}

@@ -1,36 +1,114 @@
 package ledger_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"path"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 	"github.com/onbehalf-dev/onbehalf/test/emulator"
 )
 
+// Against Google's emulator, which is started once for all of this.
 func TestFirestore(t *testing.T) {
 	address := firestoreEmulator(t)
 	var projects atomic.Int32
-	contract(t, func(t *testing.T) ledger.Ledger {
-		return openFirestore(t, address, fmt.Sprint("contract-", projects.Add(1)))
-	})
+	open := func(t *testing.T, w *wire) *ledger.Firestore { // each project is a world of its own
+		return openFirestore(t, address, fmt.Sprint("world-", projects.Add(1)), w)
+	}
+	warm := open(t, &wire{}) // the first answer of a Java program may take long
+	for err := warm.Check(t.Context()); err != nil; err = warm.Check(t.Context()) {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+	if err := warm.Close(); err != nil {
+		t.Fatal(err)
+	}
+	contract(t, func(t *testing.T) ledger.Ledger { return open(t, &wire{}) })
+	for name, test := range map[string]func(*testing.T, *ledger.Firestore, *wire){
+		"what it costs":              testFirestoreCosts,
+		"answers are lost":           testFirestoreAnswersAreLost,
+		"one takes over":             testFirestoreTakesOverOnce,
+		"it is checked":              testFirestoreCheck,
+		"nobody waits for an answer": testFirestoreHangsUp,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &wire{}
+			l := open(t, w)
+			defer l.Close()
+			test(t, l, w)
+		})
+	}
 }
 
-// openFirestore opens a ledger in the emulator. Each project is a world of its own.
-func openFirestore(t *testing.T, address, project string, opts ...grpc.DialOption) *ledger.Firestore {
-	t.Helper()
-	dial := []option.ClientOption{option.WithEndpoint(address), option.WithoutAuthentication(), option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials()))}
-	for _, o := range opts {
-		dial = append(dial, option.WithGRPCDialOption(o))
+// wire is the connection to Firestore: it counts what is asked, and loses answers.
+type wire struct {
+	mu    sync.Mutex
+	asked map[string]int
+	lose  int // so many answers to writes
+}
+
+func (w *wire) count(method string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.asked == nil {
+		w.asked = make(map[string]int)
 	}
-	l, err := ledger.OpenFirestore(t.Context(), project, "(default)", dial...)
+	w.asked[path.Base(method)]++
+}
+
+// costs is what was asked since it was last told.
+func (w *wire) costs() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	asked := w.asked
+	w.asked = nil
+	return asked
+}
+
+func (w *wire) loses() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lose--
+	return w.lose >= 0
+}
+
+func (w *wire) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	w.count(method)
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if w.loses() {
+		return status.Error(codes.Unavailable, "the connection was lost")
+	}
+	return err
+}
+
+func (w *wire) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	w.count(method)
+	return open(ctx, desc, cc, method, opts...)
+}
+
+func openFirestore(t *testing.T, address, project string, w *wire) *ledger.Firestore {
+	t.Helper()
+	l, err := ledger.OpenFirestore(t.Context(), project, "(default)", option.WithEndpoint(address), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+		option.WithGRPCDialOption(grpc.WithUnaryInterceptor(w.unary)), option.WithGRPCDialOption(grpc.WithStreamInterceptor(w.stream)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,4 +129,178 @@ func firestoreEmulator(t *testing.T) string {
 	}
 	t.Cleanup(e.Wait)
 	return e.Address
+}
+
+// What the comment of [ledger.Firestore] says of its costs.
+func testFirestoreCosts(t *testing.T, l *ledger.Firestore, w *wire) {
+	ctx := t.Context()
+	claim := func(id string) (ledger.Claim, error) { return l.Claim(ctx, id, soon()) }
+	must := func(c ledger.Claim, err error) ledger.Claim {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	later := ledger.PutOff{NotBefore: time.Now().Add(time.Hour)}
+	const write, read, search = "Commit", "BatchGetDocuments", "RunQuery"
+	for _, step := range []struct {
+		what string
+		do   func() error
+		want map[string]int
+	}{
+		{"a job that is done at once", func() error { return l.Settle(ctx, must(claim("a")), done("a")) }, map[string]int{write: 2}},
+		{"a further delivery", func() error { return ignore(claim("a")) }, map[string]int{write: 1, read: 1}},
+		{"one that is put off", func() error { return l.Release(ctx, must(claim("b")), later) }, map[string]int{write: 2}},
+		{"before its time", func() error {
+			if _, err := claim("b"); err == nil {
+				return errors.New("it was claimed")
+			}
+			return nil
+		}, map[string]int{write: 1, read: 1}},
+		{"one that is tried again", func() error { return l.Release(ctx, must(claim("c")), ledger.PutOff{}) }, map[string]int{write: 2}},
+		{"and again", func() error { return l.Settle(ctx, must(claim("c")), done("c")) }, map[string]int{write: 3, read: 1}},
+		{"a note", func() error { return ignore(l.Note(ctx, must(claim("d")), "n")) }, map[string]int{write: 2}},
+		{"a look", func() error { _, err := l.Find(ctx, "a"); return err }, map[string]int{read: 1}},
+		{"a deferral", func() error { return l.Defer(ctx, "ada", later.NotBefore) }, map[string]int{write: 1}},
+		{"what is deferred", func() error { _, err := l.Deferred(ctx); return err }, map[string]int{search: 1}},
+	} {
+		w.costs()
+		if err := step.do(); err != nil {
+			t.Errorf("%s: %v", step.what, err)
+		}
+		if diff := cmp.Diff(step.want, w.costs()); diff != "" {
+			t.Errorf("%s: %s", step.what, diff)
+		}
+	}
+}
+
+func ignore(_ ledger.Claim, err error) error { return err }
+
+// A write that took effect and whose answer was lost is made again by Google's
+// library; and is known for what it is.
+func testFirestoreAnswersAreLost(t *testing.T, l *ledger.Firestore, w *wire) {
+	ctx := t.Context()
+	lose := func() { w.mu.Lock(); w.lose = 1; w.mu.Unlock() }
+	lose()
+	c, err := l.Claim(ctx, "a", soon())
+	if err != nil || c.Attempt != 1 {
+		t.Fatalf("a new claim: %+v, %v", c, err)
+	}
+	lose()
+	if c, err = l.Note(ctx, c, "noted"); err != nil {
+		t.Fatalf("a note: %v", err)
+	}
+	lose()
+	if err := l.Release(ctx, c, ledger.PutOff{Doubt: time.Now(), Why: &jobs.Error{Reason: "r"}}); err != nil {
+		t.Fatalf("a release: %v", err)
+	}
+	lose()
+	if c, err = l.Claim(ctx, "a", soon()); err != nil || c.Attempt != 2 || c.Note != "noted" || c.Doubt.IsZero() {
+		t.Fatalf("another claim: %+v, %v", c, err)
+	}
+	lose()
+	if err := l.Settle(ctx, c, done("a")); err != nil {
+		t.Fatalf("a result: %v", err)
+	}
+	lose()
+	if err := l.Defer(ctx, "ada", time.Now().Add(time.Hour)); err != nil {
+		t.Fatalf("a deferral: %v", err)
+	}
+	if s, err := l.Find(ctx, "a"); err != nil || s.Attempts != 2 || s.Result == nil {
+		t.Errorf("%+v, %v", s, err)
+	}
+
+	// A caller who does not know that the claim went further can still end it.
+	c, err = l.Claim(ctx, "b", soon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Note(ctx, c, "noted"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Settle(ctx, c, done("b")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of many who find the same dead attempt one takes its job over.
+func testFirestoreTakesOverOnce(t *testing.T, l *ledger.Firestore, _ *wire) {
+	ctx := t.Context()
+	dead, err := l.Claim(ctx, "a", ledger.Terms{Until: time.Now().Add(-time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	var won atomic.Int32
+	for range 20 {
+		group.Go(func() {
+			switch c, err := l.Claim(ctx, "a", soon()); {
+			case err == nil && c.Attempt == 2 && !c.Doubt.IsZero():
+				won.Add(1)
+			case !errors.Is(err, ledger.ErrHeld):
+				t.Errorf("%+v, %v", c, err)
+			}
+		})
+	}
+	group.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d took it over", won.Load())
+	}
+	if err := l.Settle(ctx, dead, done("a")); !errors.Is(err, ledger.ErrLost) {
+		t.Errorf("%v", err)
+	}
+}
+
+func testFirestoreCheck(t *testing.T, l *ledger.Firestore, w *wire) {
+	if err := l.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(map[string]int{"BatchGetDocuments": 1, "Commit": 1}, w.costs()); diff != "" {
+		t.Error(diff)
+	}
+	if s, err := l.Find(t.Context(), ""); err != nil || s.Attempts != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Who hangs up has nothing begun, and breaks nothing off that has begun.
+func testFirestoreHangsUp(t *testing.T, l *ledger.Firestore, w *wire) {
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := l.Claim(ctx, "a", soon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	w.costs()
+	if _, err := l.Claim(ctx, "b", soon()); !errors.Is(err, context.Canceled) || len(w.costs()) > 0 {
+		t.Errorf("%v", err)
+	}
+	if err := l.Release(ctx, c, ledger.PutOff{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A Firestore that takes connections and never answers is waited for no longer than
+// the caller has time.
+func TestFirestoreIsSilent(t *testing.T) {
+	t.Parallel()
+	listening, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listening.Close()
+	l := openFirestore(t, listening.Addr().String(), "silent", &wire{})
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	var is *ledger.Error
+	for what, err := range map[string]error{
+		"Claim": ignore(l.Claim(ctx, "a", soon())),
+		"Find":  func() error { _, err := l.Find(ctx, "a"); return err }(),
+	} {
+		if !errors.As(err, &is) || is.Fault != jobs.FaultGoogle || !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "127.0.0.1") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }

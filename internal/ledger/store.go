@@ -73,6 +73,9 @@ func (s *store) last(ctx context.Context, do func(*tables) error) error {
 var errClosed = errors.New("ledger: is closed")
 
 func (s *store) enqueue(ctx context.Context, do func(*tables) error, last bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	ctx, cancel := patiently(ctx)
 	defer cancel()
 	o := &operation{do: do, done: make(chan struct{})}

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 
 	"cloud.google.com/go/auth"
-	"google.golang.org/api/option"
 
 	"github.com/onbehalf-dev/onbehalf/internal/access"
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
@@ -142,12 +140,14 @@ func (x *Executor) connect(ctx context.Context, cfg config.Config) error {
 			return err
 		}
 	}
-	if x.ledger == nil {
-		if err := x.openLedger(ctx, cfg); err != nil {
-			return fmt.Errorf("ONBEHALF_LEDGER: %w", err)
-		}
+	if x.ledger != nil {
+		return nil
 	}
-	return nil
+	var err error
+	if x.ledger, err = OpenLedger(ctx, cfg, x.google); err == nil {
+		x.close = append(x.close, x.ledger.Close)
+	}
+	return err
 }
 
 func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error {
@@ -155,7 +155,7 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error 
 	if err != nil {
 		return err
 	}
-	opts, err := x.ownOptions(cfg, "PUBSUB_EMULATOR_HOST", "Pub/Sub", "results")
+	opts, err := x.google.ClientOptions(cfg, "PUBSUB_EMULATOR_HOST", "Pub/Sub", "results")
 	if err != nil {
 		return fmt.Errorf("ONBEHALF_RESULTS_TOPIC: %w", err)
 	}
@@ -168,27 +168,26 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error 
 	return nil
 }
 
-// openLedger opens the one that the settings name.
-func (x *Executor) openLedger(ctx context.Context, cfg config.Config) error {
-	l, err := x.newLedger(ctx, cfg)
+// OpenLedger opens the ledger that the settings name; memory is a new one. It takes an
+// identity of google's only for one in Firestore.
+func OpenLedger(ctx context.Context, cfg config.Config, google *access.Access) (ledger.Ledger, error) {
+	l, err := newLedger(ctx, cfg, google)
 	if err != nil {
-		return ledgerFix(err)
+		return nil, fmt.Errorf("ONBEHALF_LEDGER: %w", ledgerFix(err))
 	}
-	x.ledger = l
-	x.close = append(x.close, l.Close)
-	return nil
+	return l, nil
 }
 
-func (x *Executor) newLedger(ctx context.Context, cfg config.Config) (ledger.Ledger, error) {
+func newLedger(ctx context.Context, cfg config.Config, google *access.Access) (ledger.Ledger, error) {
 	switch kind, where := cfg.LedgerAt(); kind {
 	case "file":
 		return ledger.OpenFile(where) //nolint:contextcheck // it bounds itself
 	case "firestore":
-		project, err := x.google.FindProject(ctx, cfg)
+		project, err := google.FindProject(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
-		opts, err := x.ownOptions(cfg, "FIRESTORE_EMULATOR_HOST", "Firestore", "a ledger")
+		opts, err := google.ClientOptions(cfg, "FIRESTORE_EMULATOR_HOST", "Firestore", "a ledger")
 		if err != nil {
 			return nil, err
 		}
@@ -198,27 +197,13 @@ func (x *Executor) newLedger(ctx context.Context, cfg config.Config) (ledger.Led
 	}
 }
 
-// ledgerFix has the start say also what to do.
+// ledgerFix has who opens a ledger told also what to do.
 func ledgerFix(err error) error {
 	var e *ledger.Error
 	if errors.As(err, &e) && e.Fix != "" {
 		return fmt.Errorf("%w %s", err, e.Fix)
 	}
 	return err
-}
-
-// ownOptions are how a client of Google's that is no HTTP is made: with the runtime's
-// own identity, unless emulator, which the client finds by itself, is set to one.
-func (x *Executor) ownOptions(cfg config.Config, emulator, api, what string) ([]option.ClientOption, error) {
-	switch missing := x.google.Own.Missing(); {
-	case os.Getenv(emulator) != "":
-		return nil, nil
-	case cfg.Sandbox != "":
-		return nil, fmt.Errorf("%s: is not set, but ONBEHALF_SANDBOX is; %s of a sandbox must not go to the real %s: set it to HOST:PORT of a %s emulator", emulator, what, api, api)
-	case missing != nil:
-		return nil, fmt.Errorf("%s in %s takes an identity of the runtime's own, though a key signs (unless %s names an emulator): %w", what, api, emulator, missing)
-	}
-	return []option.ClientOption{option.WithAuthCredentials(x.google.Own.Credentials())}, nil
 }
 
 // protectAdmins has the policy ask the Directory who is an administrator, as

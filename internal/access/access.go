@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"cloud.google.com/go/auth"
+	"google.golang.org/api/option"
 
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
@@ -100,6 +101,22 @@ func (a *Access) FindProject(ctx context.Context, cfg config.Config) (string, er
 		return "", errors.Join(errors.New("GOOGLE_CLOUD_PROJECT: is not set, and the credentials do not say; set it to the id of the project"), err)
 	}
 	return project, nil
+}
+
+// ClientOptions are how a client of Google's that is no HTTP is made: with the
+// runtime's own identity, unless the variable emulator, which the client finds by
+// itself, is set to one. An error says what of which API it is for.
+func (a *Access) ClientOptions(cfg config.Config, emulator, api, what string) ([]option.ClientOption, error) {
+	switch {
+	case os.Getenv(emulator) != "":
+		return nil, nil
+	case cfg.Sandbox != "":
+		return nil, fmt.Errorf("%s: is not set, but ONBEHALF_SANDBOX is; %s of a sandbox must not go to the real %s: set it to HOST:PORT of a %s emulator", emulator, what, api, api)
+	}
+	if err := a.Own.Missing(); err != nil {
+		return nil, fmt.Errorf("%s in %s takes an identity of the runtime's own, though a key signs (unless %s names an emulator): %w", what, api, emulator, err)
+	}
+	return []option.ClientOption{option.WithAuthCredentials(a.Own.Credentials())}, nil
 }
 
 // NewSigner makes the signer that ONBEHALF_SIGNER names. A key of any account

@@ -32,7 +32,7 @@ mend · 130 interrupted.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newActions(), newDemo(), newDoctor(), newExplain(), newPolicy(), newRun(), newSandbox(), newSchema(), newToken())
+	root.AddCommand(newActions(), newDeadLetter(), newDemo(), newDoctor(), newExplain(), newPolicy(), newRun(), newSandbox(), newSchema(), newToken())
 	return root
 }
 

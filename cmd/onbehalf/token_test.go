@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -44,12 +45,17 @@ func world(t *testing.T, change ...func(*sandbox.World)) (s *sandbox.Server, url
 // command runs the command, and gives what it wrote and its exit status.
 func command(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
+	return commandIn(t.Context(), args...)
+}
+
+// commandIn is command until ctx ends.
+func commandIn(ctx context.Context, args ...string) (stdout, stderr string, status int) {
 	var out, people bytes.Buffer
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(&out)
 	root.SetErr(&people)
-	err := root.ExecuteContext(t.Context())
+	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return out.String(), people.String(), exitOK
 	}

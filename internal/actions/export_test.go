@@ -114,7 +114,11 @@ func Selected(answer, fields string) string { return string(selectionOf(fields).
 
 // LookScopes are those with which calls of the method are looked up.
 func LookScopes(m *discovery.Method) []string {
-	scopes, _ := NewMethods().lookCost(lookRowOf(m.ID), scopesFor(m, jobs.Job{}, nil))
+	row, query := lookRowOf(m.ID), url.Values{}
+	for name, value := range row.params {
+		query.Set(name, value)
+	}
+	scopes, _ := NewMethods().lookCost(row, scopesFor(m, jobs.Job{}, nil), jobs.Job{}, query)
 	return scopes
 }
 

@@ -67,7 +67,8 @@ func (c *Call) repeat(row *repeatRow) {
 }
 
 // digest is of the job's id and of all that says what is done to whose data: another
-// job that happens to have the same id is not taken for this one.
+// job that happens to have the same id is not taken for this one. It must never
+// change, or a call that is in doubt just then is looked for under another id.
 func (c *Call) digest() [sha256.Size]byte {
 	j := c.job
 	return sha256.Sum256(marshal([]any{j.ID, j.User, j.As, j.Action, string(j.Params), string(j.Body)}))

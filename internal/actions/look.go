@@ -67,7 +67,7 @@ func (c *Call) Look() *Look {
 	if err != nil { // the key has a form that nothing can have
 		return nil
 	}
-	scopes, units := c.lookCost(row, c.Scopes)
+	scopes, units := c.lookCost(row, c.Scopes, read.job, read.query)
 	wait := readLag
 	if row.lookup == ByMessageID {
 		wait = searchLag
@@ -85,8 +85,8 @@ func lookRowOf(id string) *lookRow {
 }
 
 // lookCost is what a look needs: the scopes, of which own are the call's, and quota
-// units.
-func (ms *Methods) lookCost(row *lookRow, own []string) (scopes []string, units int) {
+// units. The job and its query are those of what is read first.
+func (ms *Methods) lookCost(row *lookRow, own []string, job jobs.Job, query url.Values) (scopes []string, units int) {
 	steps := []string{row.read}
 	if row.then != "" {
 		steps = append(steps, row.then)
@@ -99,11 +99,7 @@ func (ms *Methods) lookCost(row *lookRow, own []string) (scopes []string, units 
 		}
 		units += unitsOf(id)
 		if !opens(m, scopes) {
-			query := url.Values{}
-			for name, value := range row.params {
-				query.Set(name, value)
-			}
-			scopes = scopesFor(m, jobs.Job{}, query)
+			scopes = scopesFor(m, job, query)
 		}
 	}
 	return scopes, units

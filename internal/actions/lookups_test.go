@@ -74,6 +74,9 @@ func TestEveryRowOfLookupsFits(t *testing.T) {
 			if row.Conditional && row.If == "" {
 				t.Error("its condition has no words")
 			}
+			if actions.ClassOf(m) != actions.Once && !row.Conditional {
+				t.Error("it may be made again, and need not be looked up")
+			}
 			body := m.Request
 			if row.Body != "" {
 				body = fieldAt(t, body, row.Body).Schema
@@ -94,15 +97,41 @@ func TestEveryRowOfLookupsFits(t *testing.T) {
 					t.Errorf("%s accepts none of %s", id, scopes)
 				}
 			}
-			checkRead(t, m, row)
+			read, _ := table.Method(row.Read)
+			checkRead(t, m, read, row)
 		})
 	}
 }
 
+// No method is left out that takes an id of the request.
+func TestEveryRequestIDIsUsed(t *testing.T) {
+	a, all := actions.NewMethods(), 0
+	for _, m := range methods() {
+		_, inQuery := m.Param("requestId")
+		inBody := false
+		if m.Request != nil {
+			_, inBody = m.Request.Field("requestId")
+		}
+		if actions.ClassOf(m) != actions.Once || !inQuery && !inBody {
+			continue
+		}
+		d, err := a.Describe(m.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all++
+		if d.Lookup != actions.ByRequestID {
+			t.Errorf("%s takes an id of the request, and is looked up by %q", m.ID, d.Lookup)
+		}
+	}
+	if all < 200 {
+		t.Errorf("only %d methods take one", all)
+	}
+}
+
 // checkRead holds a row against the method that it reads with.
-func checkRead(t *testing.T, m *discovery.Method, row actions.LookRow) {
+func checkRead(t *testing.T, m, read *discovery.Method, row actions.LookRow) {
 	t.Helper()
-	read, _ := discovery.New().Method(row.Read)
 	for name, template := range row.Params {
 		if _, ok := read.Param(name); !ok && name != "fields" {
 			t.Errorf("%s has no parameter %s", read.ID, name)

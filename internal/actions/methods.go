@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"net/url"
 	"path"
 	"regexp/syntax"
 	"slices"
@@ -197,8 +198,11 @@ func (ms *Methods) describeLookup(c *Call, d *Description) {
 		return
 	}
 	d.Lookup, d.LookupIf = row.lookup, row.If
-	own := scopesFor(c.method, jobs.Job{}, nil)
-	if scopes, _ := ms.lookCost(row, own); !slices.Equal(scopes, own) {
+	own, query := scopesFor(c.method, jobs.Job{}, nil), url.Values{}
+	for name, value := range row.params {
+		query.Set(name, value)
+	}
+	if scopes, _ := ms.lookCost(row, own, jobs.Job{}, query); !slices.Equal(scopes, own) {
 		d.LookupScopes = scopes
 	}
 }

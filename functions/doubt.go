@@ -26,8 +26,8 @@ func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer,
 		a.doubt = time.Time{}
 		return answer, false, nil
 	case a.call.NeedsID():
-		if err := a.call.UseID(a.claim.Note); err != nil {
-			return answer, false, err
+		if err := a.call.UseID(a.claim.Note); err != nil { // somebody has changed what the ledger keeps
+			return answer, false, nobodyKnows(a)
 		}
 	}
 	look := a.call.Look()
@@ -81,7 +81,10 @@ func (x *Executor) identify(ctx context.Context, a *attempt) error {
 		}
 		a.claim = &claim
 	}
-	return a.call.UseID(id)
+	if err := a.call.UseID(id); err != nil {
+		return &finalError{jobs.Failed, jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultOperator, Reason: "badNote", Message: "What an earlier attempt has kept in the ledger was changed: " + err.Error() + ".", Fix: "Look who can write to the ledger; then publish the job under a new id."}}
+	}
+	return nil
 }
 
 // once reads the call's answer with what is known of earlier attempts: a refusal may

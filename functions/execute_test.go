@@ -74,7 +74,7 @@ func setupIn(t *testing.T, world sandbox.World, change ...func(*config.Config, *
 func (r *rig) another(t *testing.T, change ...func(*config.Config, *functions.Options)) *rig {
 	t.Helper()
 	runtime := r.world.Runtime
-	cfg, err := config.Load([]string{"GOOGLE_CLOUD_PROJECT=" + r.world.Project, "ONBEHALF_SERVICE_ACCOUNT=" + runtime, "ONBEHALF_SANDBOX=" + r.url})
+	cfg, err := config.Load([]string{"GOOGLE_CLOUD_PROJECT=" + r.world.Project, "ONBEHALF_SERVICE_ACCOUNT=" + runtime, "ONBEHALF_SANDBOX=" + r.url, "ONBEHALF_GMAIL_UNITS_PER_USER=1000000000"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func openLedger(path string) (keeping, error) {
 		err = fmt.Errorf("%s\n%s", problem.Message, problem.Fix)
 	}
 	if err != nil {
-		return keeping{}, fmt.Errorf("run: no ledger, to keep what comes of each job: %w\n--ledger PATH names another place for it.", err)
+		return keeping{}, fmt.Errorf("run: no ledger, to keep what comes of each job: %w\n--ledger PATH names another place for it", err)
 	}
 	return keeping{l, true}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"cloud.google.com/go/pubsub/v2/pstest"
 
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
+	"github.com/onbehalf-dev/onbehalf/test/process"
 )
 
 // memoryBound is what a letter of any length may cost the process that sends it,
@@ -117,13 +118,13 @@ func storageServer(t *testing.T) (url string) {
 	if err := os.Mkdir(filepath.Join(data, "letters"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	address, err := freeAddress(t.Context())
+	address, err := process.FreeAddress(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	host, port, _ := strings.Cut(address, ":")
 	cmd := command(t, data, binary, "-scheme=http", "-host="+host, "-port="+port, "-backend=filesystem", "-filesystem-root="+data, "-log-level=error", "-public-host="+address)
-	var log buffer
+	var log process.Log
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -134,7 +135,7 @@ func storageServer(t *testing.T) (url string) {
 		_ = cmd.Wait() // it is killed
 	}()
 	t.Cleanup(func() { <-done })
-	if err := listening(t.Context(), address, done); err != nil {
+	if err := process.Listening(t.Context(), address, done); err != nil {
 		t.Fatalf("the storage server does not start: %v\n%s", err, log.String())
 	}
 	return "http://" + address

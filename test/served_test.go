@@ -1,11 +1,8 @@
 package test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,10 +14,11 @@ import (
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
+	"github.com/onbehalf-dev/onbehalf/test/process"
 )
 
-// startTime is how long a server may take until it listens. It is long, for
-// the machine may be busy; who is ready sooner is used sooner.
+// startTime is how long anything may take that is waited for. It is long, for
+// the machine may be busy.
 const startTime = time.Minute
 
 // run is what lasts as long as one run of the tests.
@@ -173,7 +171,7 @@ func TestItSaysWhatSigns(t *testing.T) {
 type served struct {
 	URL  string
 	cmd  *exec.Cmd
-	log  buffer
+	log  process.Log
 	done chan struct{} // closed when the process has ended
 }
 
@@ -195,7 +193,7 @@ func serveBinary(t *testing.T, binary string, env ...string) *served {
 			t.Errorf("the function has a data race:\n%s", s.logs())
 		}
 	})
-	if err := listening(t.Context(), address, s.done); err != nil {
+	if err := process.Listening(t.Context(), address, s.done); err != nil {
 		t.Fatalf("the function does not start: %v\n%s", err, s.logs())
 	}
 	return s
@@ -238,7 +236,7 @@ func (s *served) logs() string { return s.log.String() }
 // start starts the function, to be told to end when the test does.
 func start(t *testing.T, binary string, env []string) (s *served, address string) {
 	t.Helper()
-	address, err := freeAddress(t.Context())
+	address, err := process.FreeAddress(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,55 +254,4 @@ func start(t *testing.T, binary string, env []string) (s *served, address string
 		_ = s.cmd.Wait() // how it ended is in ProcessState
 	}()
 	return s, address
-}
-
-// freeAddress is one of this machine that nobody listens on now.
-func freeAddress(ctx context.Context) (string, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
-// listening waits until somebody listens on the address, unless the one who
-// was to do so is done.
-func listening(ctx context.Context, address string, done <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		var dialer net.Dialer
-		conn, err := dialer.DialContext(ctx, "tcp", address)
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-done:
-			return errors.New("it has ended")
-		case <-ctx.Done():
-			return err
-		case <-again.C:
-		}
-	}
-}
-
-// buffer is a bytes.Buffer that one may read while others write.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

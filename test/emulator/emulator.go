@@ -3,17 +3,15 @@
 package emulator
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/onbehalf-dev/onbehalf/test/process"
 )
 
 // Kind is one of the emulators.
@@ -44,9 +42,6 @@ type Emulator struct {
 	ended   chan struct{}
 }
 
-// startTime is how long one may take to start: it is Java.
-const startTime = 60 * time.Second
-
 // Start starts an emulator that ends with ctx. [MissingError] where this machine has
 // none.
 func (k Kind) Start(ctx context.Context) (*Emulator, error) {
@@ -55,7 +50,7 @@ func (k Kind) Start(ctx context.Context) (*Emulator, error) {
 		return nil, err
 	}
 	e := &Emulator{ended: make(chan struct{})}
-	if e.Address, err = freeAddress(ctx); err != nil {
+	if e.Address, err = process.FreeAddress(ctx); err != nil {
 		return nil, err
 	}
 	host, port, _ := strings.Cut(e.Address, ":")
@@ -63,7 +58,7 @@ func (k Kind) Start(ctx context.Context) (*Emulator, error) {
 	// becomes the emulator, and so ends as we tell it or with Ctrl-C.
 	cmd := exec.CommandContext(ctx, binary, append(k.args, "--host="+host, "--port="+port)...) //nolint:gosec // it is the one that was found
 	cmd.Env = append(os.Environ(), "JAVA=exec java")                                           // which is what Firestore's script calls
-	var log buffer
+	var log process.Log
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {
@@ -73,7 +68,7 @@ func (k Kind) Start(ctx context.Context) (*Emulator, error) {
 		defer close(e.ended)
 		_ = cmd.Wait() // it is killed
 	}()
-	if err := e.listening(ctx); err != nil {
+	if err := process.Listening(ctx, e.Address, e.ended); err != nil {
 		return nil, fmt.Errorf("the %s emulator does not start: %w\n%s", k.name, err, log.String())
 	}
 	return e, nil
@@ -124,53 +119,3 @@ func (e *MissingError) Error() string { return e.text }
 
 // Unwrap gives what is missing.
 func (e *MissingError) Unwrap() error { return e.err }
-
-// freeAddress is one of this machine that nobody listens on now.
-func freeAddress(ctx context.Context) (string, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
-// listening waits until the emulator listens.
-func (e *Emulator) listening(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		var dialer net.Dialer
-		conn, err := dialer.DialContext(ctx, "tcp", e.Address)
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-e.ended:
-			return errors.New("it has ended")
-		case <-ctx.Done():
-			return err
-		case <-again.C:
-		}
-	}
-}
-
-// buffer is a bytes.Buffer that one may read while others write.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}

@@ -2,7 +2,7 @@ package ledger
 
 import (
 	"crypto/rand"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -106,14 +106,17 @@ func (e *entry) encode() ([]byte, error) {
 	return json.Marshal(e, json.Deterministic(true), asItCame())
 }
 
+// errUnreadable is of what no ledger has written.
+var errUnreadable = errors.New("ledger: not an entry")
+
 // decode reads what encode wrote, of the job with this id.
 func decode(data []byte, id string) (*entry, error) {
 	var e entry
 	if err := json.Unmarshal(data, &e, asItCame()); err != nil {
-		return nil, fmt.Errorf("ledger: the entry of job %q cannot be read", id) // err may quote what is in it
+		return nil, errUnreadable // err may quote what is in it
 	}
 	if e.ID != id {
-		return nil, fmt.Errorf("ledger: the entry of job %q is that of job %q", id, e.ID)
+		return nil, errUnreadable
 	}
 	return &e, nil
 }

@@ -128,9 +128,12 @@ func (f *File) entry(t *tables, id string) (*entry, error) {
 	if data == nil {
 		return &entry{}, nil
 	}
+	if len(data) < timeBytes {
+		return nil, f.problem(errUnreadable)
+	}
 	e, err := decode(data[timeBytes:], id)
 	if err != nil {
-		return nil, err
+		return nil, f.problem(err)
 	}
 	if name, _, _ := strings.Cut(e.Holder, "/"); e.Holder != "" && name != f.alive.name && f.now().Before(e.Until) && f.hasGone(t, name) {
 		e.Until = f.now()

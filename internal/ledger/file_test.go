@@ -286,6 +286,36 @@ func TestFileIsLocked(t *testing.T) {
 	}
 }
 
+// What stands in the place of an entry is not taken for one.
+func TestFileHoldsSomethingElse(t *testing.T) {
+	l := openFile(t, filepath.Join(t.TempDir(), "ledger"))
+	for _, value := range []string{"", "short", "12345678", "12345678null", `12345678{"id":`, `12345678{"id":"b","attempts":1}`, "12345678\xff\xff"} {
+		if err := l.Overwrite("a", []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+		var is *ledger.Error
+		if err := settle(l, "a"); !errors.As(err, &is) || is.Reason != "unreadable" || value != "" && strings.Contains(err.Error(), value) {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
+
+// A ledger that was deleted is not begun anew under who uses it.
+func TestFileIsDeleted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	l := openFile(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	var is *ledger.Error
+	if err := settle(l, "a"); !errors.As(err, &is) || is.Reason != "gone" || !strings.Contains(is.Fix, "Put it back") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("there is a new one")
+	}
+}
+
 // What is old makes room for what is new.
 func TestFileForgets(t *testing.T) {
 	l, passed := openFile(t, filepath.Join(t.TempDir(), "ledger")), time.Duration(0)

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -258,7 +258,10 @@ func (f *Firestore) read(ctx context.Context, id string) (*document, error) {
 		return nil, f.problem(errUnreadable)
 	}
 	e, err := decode(r.Entry, id)
-	return &document{entry: e, data: r.Entry, version: snapshot.UpdateTime}, err
+	if err != nil {
+		return nil, f.problem(err)
+	}
+	return &document{entry: e, data: r.Entry, version: snapshot.UpdateTime}, nil
 }
 
 // write writes the entry, if nobody has since its version, and notes the new one.
@@ -267,10 +270,10 @@ func (f *Firestore) write(ctx context.Context, d *document) (err error) {
 		return err
 	}
 	ref := f.document(jobsCollection, d.ID)
-	// Not all that is written in one second expires in one: where expireAt is
-	// indexed, times in a row would limit the writes to some 500 a second
+	// What is written in one second expires over 18 hours: where expireAt is indexed,
+	// times in a row would limit the writes to some 500 a second
 	// (https://cloud.google.com/firestore/docs/best-practices).
-	expireAt := d.Expires.Add(time.Duration(ref.ID[0]) * time.Minute)
+	expireAt := d.Expires.Add(time.Duration(binary.BigEndian.Uint16(key(d.ID))) * time.Second)
 	var written *firestore.WriteResult
 	if d.version.IsZero() {
 		written, err = ref.Create(ctx, record{d.ID, d.data, expireAt})
@@ -303,5 +306,3 @@ func unbroken(ctx context.Context, most time.Duration) (context.Context, context
 	}
 	return context.WithDeadline(context.WithoutCancel(ctx), deadline)
 }
-
-var errUnreadable = errors.New("not written by a ledger")

@@ -57,7 +57,7 @@ type Ledger interface {
 	// Deferred are the keys whose time has not come, each with its time.
 	Deferred(ctx context.Context) (map[string]time.Time, error)
 	// Close ends what the ledger has open. What is held stays so, until its time
-	// is up.
+	// is up; but a [File] gives it free.
 	Close() error
 }
 

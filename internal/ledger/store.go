@@ -45,6 +45,7 @@ type store struct {
 	// shut is since when the file was not open, and rested until when it last was not
 	// for a turn; of whose burst it is.
 	shut, rested time.Time
+	there        bool // the file was, and must not be made anew
 
 	mu      sync.Mutex
 	queue   []*operation
@@ -207,11 +208,18 @@ func (s *store) tryOpen() (o *opened, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // of a file that is shorter than it says
 	o.db, err = bbolt.Open(s.path, 0o600, &bbolt.Options{
 		Timeout: 1, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
-		OpenFile: func(path string, flag int, mode os.FileMode) (file *os.File, err error) {
+		OpenFile: func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
+			if s.there {
+				flag &^= os.O_CREATE
+			}
 			o.file, err = os.OpenFile(path, flag, mode)
+			if s.there && errors.Is(err, fs.ErrNotExist) {
+				err = errGone
+			}
 			return o.file, err
 		},
 	})
+	s.there = s.there || err == nil
 	return o, err
 }
 
@@ -280,6 +288,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 var (
+	errGone     = errors.New("gone")
 	errLocked   = errors.New("locked")
 	errDamaged  = errors.New("damaged")
 	errNoLedger = errors.New("no ledger")
@@ -290,6 +299,8 @@ var problems = []struct {
 	of                   []error
 	reason, message, fix string // {file} and {folder} are put in
 }{
+	{[]error{errGone}, "gone", "{file} is not there any more.", "Put it back, or begin again: without it nobody knows what is done already"},
+	{[]error{errUnreadable}, "unreadable", "{file} holds what no ledger has written.", "Restore {file} from a copy, or name another file: then what is done already is not known any more"},
 	{[]error{errLocked}, "locked", "Another program has held {file} locked all the time.", "Find out which, and end it: lsof {file}"},
 	{[]error{errDamaged, bbolterrors.ErrChecksum}, "damaged", "{file} is damaged, or not all of it is there.", "Restore {file} from a copy, or put it aside and have another one made: then what is done already is not known any more"},
 	{[]error{errNoLedger, bbolterrors.ErrInvalid, bbolterrors.ErrVersionMismatch}, "noLedger", "{file} is something else than a ledger.", "Name another file, or one that does not exist yet"},

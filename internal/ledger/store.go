@@ -24,7 +24,7 @@ import (
 const (
 	// mostAtOnce is how many operations are done while the file is open: all that they
 	// touch of it counts as this process's memory, some 80 KB each.
-	mostAtOnce = 64
+	mostAtOnce = 32
 	// longestBurst is for how long the file is open at most, where the disk is slow, and
 	// longestRun for how long it is no more than closed for a moment in between.
 	longestBurst = 25 * time.Millisecond

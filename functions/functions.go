@@ -138,6 +138,9 @@ func start(w io.Writer, hand *inHand) (*Executor, error) {
 			if _, signs := cfg.Key(); signs || x.google.Own.IsKey() {
 				logger.Log(ctx, telemetry.LevelNotice, "a service-account key is in use; ONBEHALF_SIGNER=iam on Google Cloud, or with workload identity federation, needs none")
 			}
+			if os.Getenv("FUNCTION_TARGET") == "DeadLetter" && cfg.Ledger == "memory" {
+				logger.Log(ctx, telemetry.LevelNotice, "what became of a job cannot be seen in this instance's own memory, and each ends as failed, also one that was done: set ONBEHALF_LEDGER to the one of Execute")
+			}
 			return x, nil
 		}
 	}

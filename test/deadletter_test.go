@@ -140,6 +140,19 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
+// A ledger in which nothing can stand is pointed at.
+func TestADeadLetterNeedsALedger(t *testing.T) {
+	t.Parallel()
+	const nobody = "127.0.0.1:1"
+	for ledger, aloud := range map[string]bool{"memory": true, "file:" + filepath.Join(t.TempDir(), "ledger"): false} {
+		logs := serve(t, "FUNCTION_TARGET=DeadLetter", "ONBEHALF_LEDGER="+ledger, "GOOGLE_CLOUD_PROJECT=served-test", "ONBEHALF_SERVICE_ACCOUNT=onbehalf@served-test.iam.gserviceaccount.com",
+			"GCE_METADATA_HOST="+nobody, "PUBSUB_EMULATOR_HOST="+nobody, "ONBEHALF_SANDBOX=http://"+nobody).end(t)
+		if strings.Contains(logs, "set ONBEHALF_LEDGER to the one of Execute") != aloud {
+			t.Errorf("%s: %s", ledger, logs)
+		}
+	}
+}
+
 // A job whose answer was lost, and which Pub/Sub then gives up, is looked up.
 func TestADeadLetterInDoubt(t *testing.T) {
 	t.Parallel()

@@ -59,6 +59,27 @@ func TestEndingBeforeTheCall(t *testing.T) {
 	}
 }
 
+// One that waits for its turn in a mailbox waits no more.
+func TestEndingBeforeTheTurn(t *testing.T) {
+	b := newBook()
+	r, g, end, _ := ends(t, b, "/gmail.googleapis.com/")
+	first, second := make(chan int), make(chan int)
+	go func() { first <- r.deliver(t, "1", insert("k", "ada@example.com", plainLetter)) }()
+	<-g.arrived
+	go func() { second <- r.deliver(t, "2", insert("j", "ada@example.com", plainLetter)) }()
+	end()
+	if status := <-second; status != http.StatusServiceUnavailable || b.state(t).Held || !b.state(t).Doubt.IsZero() {
+		t.Errorf("HTTP %d, the ledger has %+v", status, b.state(t))
+	}
+	close(g.open)
+	if status := <-first; status != http.StatusOK {
+		t.Errorf("HTTP %d of what was in hand", status)
+	}
+	if _, _, inserts := r.calls(); inserts != 1 {
+		t.Errorf("%d inserts", inserts)
+	}
+}
+
 // A call in hand may end by itself.
 func TestEndingInTheCall(t *testing.T) {
 	r, g, end, _ := ends(t, newBook(), "/gmail.googleapis.com/")

@@ -105,10 +105,11 @@ type faults struct {
 	mu     sync.Mutex
 	count  uint64 // ever ordered; gives each its own sequence of shares
 	list   []*ordered
+	struck map[string]int // how often, by kind or row
 }
 
 func newFaults(seed uint64, rows *rowTable, stages map[string]string) *faults {
-	return &faults{rows: rows, names: slices.Sorted(maps.Keys(stages)), stages: stages, seed: seed}
+	return &faults{rows: rows, names: slices.Sorted(maps.Keys(stages)), stages: stages, seed: seed, struck: map[string]int{}}
 }
 
 // Order puts a fault in force, behind those that are. The error is ErrFault
@@ -131,6 +132,13 @@ func (s *Server) ClearFaults() {
 	defer f.mu.Unlock()
 	f.list = nil
 	f.any.Store(false)
+}
+
+// Struck tells how often each kind and each row of fault has struck.
+func (s *Server) Struck() map[string]int {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	return maps.Clone(s.faults.struck)
 }
 
 func (s *Server) checkFault(f Fault) error {

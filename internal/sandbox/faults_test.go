@@ -63,6 +63,9 @@ func TestFaultLostAndCut(t *testing.T) {
 	if n := b.s.Calls()["gmail.users.messages.insert"]; n != 3 {
 		t.Errorf("calls = %d, want 3 with the faulted ones", n)
 	}
+	if got := b.s.Struck(); len(got) != 2 || got["cut"] != 1 || got["lost"] != 1 {
+		t.Errorf("struck %v", got)
+	}
 }
 
 func TestFaultOverload(t *testing.T) {

@@ -32,6 +32,7 @@ func (f *faults) strike(c *call) *Fault {
 				f.any.Store(len(f.list) > 0)
 			}
 		}
+		f.struck[o.Kind+o.Row]++ // of which it has one
 		struck := o.Fault
 		return &struck
 	}

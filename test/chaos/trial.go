@@ -1,0 +1,318 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/onbehalf-dev/onbehalf/test/emulator"
+)
+
+// trial is one run of chaos.
+type trial struct {
+	settings
+	dir      string // for all files
+	progress io.Writer
+	begun    time.Time
+
+	google *google
+	tally  *tally
+	kills  atomic.Int64 // SIGKILL
+	terms  atomic.Int64 // SIGTERM, or Ctrl-C
+	// of the functions alone
+	balancer  *balancer
+	firestore *relay
+	pubsub    *relay
+}
+
+func newTrial(s settings, dir string, progress io.Writer) *trial {
+	return &trial{settings: s, dir: dir, progress: progress, begun: time.Now(), tally: newTally(s.plan)}
+}
+
+// functions tries the functions behind Pub/Sub, until every job has its result, every
+// message is acked and all that was to be killed is.
+func (t *trial) functions(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	f := &fleet{dir: t.dir}
+	defer f.close()
+	var err error
+	if f.binary, err = build(ctx, t.dir, "test/bench/function"); err != nil {
+		return err
+	}
+	m, end, err := t.surroundings(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer end()
+	for range t.processes {
+		if err := f.start(ctx); err != nil {
+			return err
+		}
+	}
+	t.begun = time.Now()
+	return t.breakAll(ctx, f, m)
+}
+
+// surroundings starts all that the functions talk to.
+func (t *trial) surroundings(ctx context.Context, f *fleet) (m *messages, end func(), err error) {
+	ctx, stop := context.WithCancel(ctx)
+	ends := []func(){stop}
+	end = func() {
+		for i := range ends {
+			ends[len(ends)-1-i]()
+		}
+	}
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
+	pubsub, err := emulator.PubSub().Start(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	firestore, err := emulator.Firestore().Start(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.google, err = startGoogle(ctx, t.settings); err != nil {
+		return nil, nil, err
+	}
+	ends = append(ends, t.google.close)
+	if t.pubsub, err = startRelay(ctx, t.settings, "Pub/Sub", pubsub.Address); err != nil {
+		return nil, nil, err
+	}
+	ends = append(ends, t.pubsub.close)
+	if t.firestore, err = startRelay(ctx, t.settings, "Firestore", firestore.Address); err != nil {
+		return nil, nil, err
+	}
+	ends = append(ends, t.firestore.close)
+	if f.env, err = t.functionEnvironment(); err != nil {
+		return nil, nil, err
+	}
+	if m, err = newMessages(ctx, t.settings, t.google.world.Project, pubsub.Address); err != nil {
+		return nil, nil, err
+	}
+	ends = append(ends, m.close)
+	t.balancer = newBalancer(ctx, t.plan, f)
+	server, host, err := serve(ctx, t.balancer)
+	if err != nil {
+		return nil, nil, err
+	}
+	ends = append(ends, func() { _ = server.Close() })
+	return m, end, m.create(ctx, "http://"+host)
+}
+
+func (t *trial) functionEnvironment() ([]string, error) {
+	policy, err := t.policy()
+	return environment(t.dir,
+		"FUNCTION_TARGET=Execute", "ONBEHALF_POLICY="+policy, "ONBEHALF_LEDGER=firestore:(default)", "ONBEHALF_RESULTS_TOPIC="+resultsTopic,
+		"PUBSUB_EMULATOR_HOST="+t.pubsub.host, "FIRESTORE_EMULATOR_HOST="+t.firestore.host,
+		"ONBEHALF_SANDBOX=http://"+t.google.host, "GCE_METADATA_HOST="+t.google.host), err
+}
+
+// policy writes one that allows what the jobs ask for.
+func (t *trial) policy() (file string, err error) {
+	file = filepath.Join(t.dir, "policy.yaml")
+	return file, os.WriteFile(file, []byte("domains: [example.com]\nactions: ["+strings.Join(actions(), ", ")+"]\n"), 0o600)
+}
+
+// breakAll publishes, kills, waits and counts.
+func (t *trial) breakAll(ctx context.Context, f *fleet, m *messages) error {
+	listening, stop := context.WithCancel(ctx)
+	defer stop()
+	room := make(chan struct{}, t.waiting)
+	repeat := make(chan int, t.jobs) // those that have their result and are published again
+	var collector errgroup.Group
+	collector.Go(func() error {
+		return m.results(listening, func(data []byte) {
+			job, first := t.tally.result(data)
+			if first {
+				<-room
+				repeat <- job
+			}
+		})
+	})
+
+	work, working := errgroup.WithContext(ctx)
+	work.Go(func() error { return t.publish(working, m, room) })
+	work.Go(func() error { return t.publishAgain(working, m, repeat) })
+	work.Go(func() error { return t.killSome(working, f) })
+	work.Go(func() error { return t.watch(working, f) })
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	if err := t.settled(ctx, f); err != nil {
+		return err
+	}
+	stop()
+	return collector.Wait()
+}
+
+// publish publishes the jobs, as many at a time as there is room for.
+func (t *trial) publish(ctx context.Context, m *messages, room chan<- struct{}) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for n := range t.jobs {
+		select {
+		case <-ctx.Done():
+			return cmp.Or(g.Wait(), ctx.Err())
+		case room <- struct{}{}:
+		}
+		g.Go(func() error {
+			j := t.job(n)
+			if j.twice == atOnce {
+				if err := t.publishOne(ctx, m, n, j); err != nil {
+					return err
+				}
+			}
+			return t.publishOne(ctx, m, n, j)
+		})
+	}
+	return g.Wait()
+}
+
+// publishAgain publishes once more what is to be when it has its result.
+func (t *trial) publishAgain(ctx context.Context, m *messages, repeat <-chan int) error {
+	for range t.jobs {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case n := <-repeat:
+			if j := t.job(n); j.twice == afterwards {
+				if err := t.publishOne(ctx, m, n, j); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (t *trial) publishOne(ctx context.Context, m *messages, n int, j job) error {
+	t.balancer.publishing()
+	return m.publish(ctx, n, j.data)
+}
+
+// killSome ends processes, each at its time.
+func (t *trial) killSome(ctx context.Context, f *fleet) error {
+	for _, e := range t.ends() {
+		if err := t.reached(ctx, e, func() int { done, _ := t.tally.progress(); return done }); err != nil {
+			return err
+		}
+		if err := f.end(ctx, e.signal, e.which); err != nil {
+			return err
+		}
+		t.ended(e.signal)
+	}
+	return nil
+}
+
+func (t *trial) ended(signal syscall.Signal) {
+	if signal == syscall.SIGKILL {
+		t.kills.Add(1)
+	} else {
+		t.terms.Add(1)
+	}
+}
+
+// reached waits until it is time for an end: at so many done, and a little later.
+func (t *trial) reached(ctx context.Context, e end, done func() int) error {
+	err := every(ctx, 10*time.Millisecond, func() (bool, error) { return done() >= e.after, nil })
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	return every(ctx, 10*time.Millisecond, func() (bool, error) { return time.Since(begun) >= e.pause, nil })
+}
+
+// watch waits until every job has its result, and says how far they are.
+func (t *trial) watch(ctx context.Context, f *fleet) error {
+	shown, calm := time.Now(), false
+	return every(ctx, 100*time.Millisecond, func() (bool, error) {
+		done, _ := t.tally.progress()
+		if !calm && done >= int(calmAt*float64(t.jobs)) {
+			calm = true
+			t.calm()
+		}
+		if time.Since(shown) >= progressEvery {
+			shown = time.Now()
+			t.show(done)
+		}
+		return done == t.jobs, f.check()
+	})
+}
+
+// progressEvery is how often it is said how far things are.
+const progressEvery = 5 * time.Second
+
+func (t *trial) show(done int) {
+	passed := time.Since(t.begun)
+	fmt.Fprintf(t.progress, "%v: %d of %d jobs have their result, %.0f/s; %d SIGKILL, %d others\n",
+		passed.Round(time.Second), done, t.jobs, float64(done)/passed.Seconds(), t.kills.Load(), t.terms.Load())
+}
+
+// calm ends the faults of Google and of the stores.
+func (t *trial) calm() {
+	t.google.ClearFaults()
+	for _, r := range []*relay{t.firestore, t.pubsub} {
+		if r != nil {
+			r.calm()
+		}
+	}
+}
+
+// settled waits until every message is acked, and every result that was published is
+// here.
+func (t *trial) settled(ctx context.Context, f *fleet) error {
+	err := every(ctx, 100*time.Millisecond, func() (bool, error) {
+		waiting, _ := t.balancer.state()
+		return waiting == 0, f.check()
+	})
+	if err != nil {
+		return err
+	}
+	t.balancer.copies.Wait()
+	latest, since := 0, time.Now()
+	return every(ctx, 100*time.Millisecond, func() (bool, error) {
+		_, received := t.tally.progress()
+		_, good := t.balancer.state()
+		if received != latest {
+			latest, since = received, time.Now()
+		}
+		quiet := time.Since(since)
+		if received < good && quiet > patience {
+			return false, fmt.Errorf("%d results of %d that were said to be published have not come", good-received, good)
+		}
+		return received >= good && quiet > time.Second, nil
+	})
+}
+
+// patience is for a result that was published.
+const patience = 30 * time.Second
+
+// every looks again and again, until it is done.
+func every(ctx context.Context, pause time.Duration, look func() (done bool, err error)) error {
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for {
+		if done, err := look(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}

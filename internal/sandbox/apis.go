@@ -165,9 +165,12 @@ func moreLiteral(a, b *route) int {
 }
 
 // admission makes the checks that all methods have in common. Their order is
-// assumed: the token, what it may, the parameters, whom it is for, the body.
+// assumed: the token, what it may, the quota, the parameters, whom it is for, the body.
 func (c *call) admission() *reply {
 	if a := c.authorize(); a != nil {
+		return a
+	}
+	if a := c.unitsDoor(); a != nil {
 		return a
 	}
 	if a := c.checkParams(c.route.facts); a != nil {

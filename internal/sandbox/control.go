@@ -26,6 +26,7 @@ func controlRoutes() []*route {
 		r("PATCH", "users/{}", "change a user: suspend, archive …", (*call).controlPatchUser),
 		r("POST", "accounts/{}/keys", `make a key of an account: {"type": "json"} or "p12"; answers the file`, (*call).controlKey),
 		r("PUT", "accounts/{}/signers", "set who may sign for an account: a list of addresses", (*call).controlSigners),
+		r("PUT", "quota", `set what Gmail lets be done: {"gmailUnitsPerUser", "gmailUnitsPerProject", "gmailConcurrentPerUser"}; 0 is no limit`, (*call).controlQuota),
 		r("PUT", "services/{}", "switch an API on or off in the project: true or false", (*call).controlService),
 		r("PUT", "clients/{}/scopes", "set the delegation entry of a numeric client id: a list of scopes, or null", (*call).controlScopes),
 	}
@@ -204,6 +205,17 @@ func (c *call) controlSigners() reply {
 
 func (c *call) noAccount() reply {
 	return refuseRPC(http.StatusNotFound, fmt.Sprintf("sandbox: no service account %q", c.vars[0]))
+}
+
+func (c *call) controlQuota() reply {
+	var q Quota
+	if err := strictJSON(c.body, &q); err != nil {
+		return wrong(fmt.Errorf("quota: %w", err))
+	}
+	if err := c.SetQuota(q); err != nil {
+		return wrong(err)
+	}
+	return c.ok(q)
 }
 
 func (c *call) controlService() reply {

@@ -31,8 +31,16 @@
 // The older APIs (Calendar, Drive, the Directory) are less strict at Google: they
 // ignore fields that they do not know, and word refusals otherwise. What
 // Discovery's annotations call required in a body is not enforced, since Google
-// does not either; what a method is known to want is. Quotas are not counted, and
-// what somebody shares is not seen by others.
+// does not either; what a method is known to want is. What somebody shares is not seen by
+// others.
+//
+// # Quotas
+//
+// Gmail's are counted where the world, or the control API, sets them: units of each user
+// and of the project in a sliding window of 60 s, at the call's arrival, and how many
+// calls of a user are under way at once. Who is over one is refused with row A11e, A11f
+// or A12; that costs no units, and is counted under the call's name with ".refused".
+// Other APIs have none.
 //
 // # Addresses
 //
@@ -74,6 +82,8 @@
 //	PATCH  /_sandbox/users/EMAIL            change: the same less the addresses
 //	POST   /_sandbox/accounts/EMAIL/keys    {"type": "json"} or "p12": a new key of the account, which stays good; answers the file
 //	PUT    /_sandbox/accounts/EMAIL/signers who may sign for the account: ["robot@…", "op@…"]
+//	PUT    /_sandbox/quota                  Gmail's: {"gmailUnitsPerUser": 6000, "gmailUnitsPerProject": 1200000, "gmailConcurrentPerUser": 10};
+//	                                        what is left out, or 0, is no limit
 //	PUT    /_sandbox/services/NAME          is an API on in the project: true or false
 //	PUT    /_sandbox/clients/ID/scopes      the delegation entry of a numeric client id: ["https://…"], null for none
 //

@@ -1,6 +1,9 @@
 package sandbox
 
-import "net/http"
+import (
+	"fmt"
+	"net/http"
+)
 
 // callRows are what the API says when it is called as the user.
 func callRows() []Row {
@@ -12,7 +15,7 @@ func callRows() []Row {
 		conflict     = http.StatusConflict
 		precondition = "FAILED_PRECONDITION"
 	)
-	queries := "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute per user' of service 'gmail.googleapis.com' for consumer 'project_number:${projectNumber}'."
+	queries := "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute%s' of service 'gmail.googleapis.com' for consumer 'project_number:${projectNumber}'."
 	return []Row{
 		callRow("A1", badRequest, "failedPrecondition", precondition, "Precondition check failed."),
 		callRow("A2", badRequest, "failedPrecondition", precondition, "Mail service not enabled"),
@@ -31,7 +34,8 @@ func callRows() []Row {
 		callRow("A11b", forbidden, "userRateLimitExceeded", "", "User Rate Limit Exceeded"),
 		callRow("A11c", forbidden, "quotaExceeded", "", "Quota exceeded"),
 		callRow("A11d", forbidden, "dailyLimitExceeded", "", "Daily Limit Exceeded"),
-		callRow("A11e", forbidden, "rateLimitExceeded", "RESOURCE_EXHAUSTED", queries),
+		callRow("A11e", forbidden, "rateLimitExceeded", "RESOURCE_EXHAUSTED", fmt.Sprintf(queries, " per user")),
+		callRow("A11f", forbidden, "rateLimitExceeded", "RESOURCE_EXHAUSTED", fmt.Sprintf(queries, "")),
 		callRow("A12", tooMany, "rateLimitExceeded", "", "Too many concurrent requests for user"),
 		callRow("A13", tooMany, "rateLimitExceeded", "", "User-rate limit exceeded.  Retry after ${retryAt} (Mail sending)"),
 		callRow("A13b", forbidden, "rateLimitExceeded", "", "User-rate limit exceeded.  Retry after ${retryAt} (Mail sending)"),

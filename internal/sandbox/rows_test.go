@@ -70,7 +70,7 @@ func TestRowsComplete(t *testing.T) {
 	for stage, rows := range map[string]string{
 		"exchange": "T1 T2 T3 T4 T5 T6 T7 T7b T8 T9 T10 T11 T11b T12 T13 T14 T15 T16 T17 T18 T18b T19 T20 T21 T22 T23 T24 T25 T25b T25c T26 T26b T27",
 		"sign":     "S1 S2 S3 S4 S5 S6 S7 S7b S7c S8 S9 S9b S10 S11 S12 S13 S14",
-		"call":     "A1 A2 A3 A3b A4 A4b A5 A6 A7 A8 A9 A10 A11 A11b A11c A11d A11e A12 A13 A13b A14 A15 A16 A16b A16c A17 A17b A17c A17d A17e A18 A19 A20 A21",
+		"call":     "A1 A2 A3 A3b A4 A4b A5 A6 A7 A8 A9 A10 A11 A11b A11c A11d A11e A11f A12 A13 A13b A14 A15 A16 A16b A16c A17 A17b A17c A17d A17e A18 A19 A20 A21",
 	} {
 		for _, id := range strings.Fields(rows) {
 			if have[id].Stage != stage {

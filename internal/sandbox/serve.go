@@ -50,6 +50,13 @@ func (c *call) answer() reply {
 			return c.unreadable(err)
 		}
 	}
+	if user := c.mailUser(); user != "" {
+		leave := c.quota.enter(user)
+		if leave == nil {
+			return c.overQuota("A12")
+		}
+		defer leave()
+	}
 	if c.isGoogle() && !c.wait(c.latency) {
 		return reply{cut: true}
 	}

@@ -59,6 +59,7 @@ type Server struct {
 	objects   *objects
 	store     *store
 	secretsOf *vault
+	quota     *quotas
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -91,6 +92,7 @@ func New(world World, o Options) (*Server, error) {
 		viewers:  world.Viewers,
 		signIns:  world.SignIns, federated: world.Federated,
 	}
+	s.quota = newQuotas(world.Quota)
 	s.secretsOf = newVault(world.Secrets, world.Project, world.ProjectNumber)
 	s.ids.Store(uint64(o.Now().UnixMilli()) << 20) // as Gmail's: a time, then a counter
 	s.routes, s.apis = newRouter(ownRoutes()), newAPISet()
@@ -181,7 +183,8 @@ func (s *Server) SetSigners(email string, signers []string) error {
 }
 
 // Calls tells how often each call arrived, those that a fault met included.
-// The names are Discovery's method ids, and "signJwt", "token", "metadata.token" and the like.
+// The names are Discovery's method ids, and "signJwt", "token", "metadata.token" and the like;
+// with ".refused" behind them how often the quota refused one.
 func (s *Server) Calls() map[string]int { return s.calls.all() }
 
 // ResetCalls sets all the counts to zero.

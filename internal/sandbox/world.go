@@ -31,6 +31,7 @@ type World struct {
 	VMs             []VM              // Compute Engine
 	Objects         map[string][]byte // Cloud Storage: "bucket/name" → content
 	Secrets         map[string][]byte // Secret Manager: "projects/P/secrets/S/versions/V" → payload
+	Quota           Quota
 }
 
 // A ServiceAccount is an identity of the project.
@@ -206,6 +207,9 @@ func (w *World) validate() error {
 		return err
 	}
 	if err := w.validateAddresses(); err != nil {
+		return err
+	}
+	if err := w.Quota.validate(); err != nil {
 		return err
 	}
 	return w.validateStores()

@@ -21,6 +21,7 @@ groups: [{email: Team@acme.example, members: [Zoe@acme.example]}]
 vms: [{name: one, zone: europe-west1-b}]
 objects: {b/o: "text\r\n", b/p: !!binary aGVsbG8=}
 secrets: {projects/acme/secrets/s/versions/1: x}
+quota: {gmailUnitsPerUser: 6000, gmailConcurrentPerUser: 10}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +32,9 @@ secrets: {projects/acme/secrets/s/versions/1: x}
 	}
 	if w.Groups[0].Email != "team@acme.example" || w.Groups[0].Members[0] != "zoe@acme.example" || w.VMs[0].Name != "one" || w.SQLInstances[0] != "orders" {
 		t.Errorf("%+v", w)
+	}
+	if (w.Quota != sandbox.Quota{GmailUnitsPerUser: 6000, GmailConcurrentPerUser: 10}) {
+		t.Errorf("%+v", w.Quota)
 	}
 	if w, err = sandbox.LoadWorld(strings.NewReader("")); err != nil || w.Project != "onbehalf-sandbox" || len(w.Users) != 10 {
 		t.Errorf("empty: %+v %v", w, err)
@@ -68,6 +72,8 @@ func TestLoadWorldRefuses(t *testing.T) {
 		"vms: [{name: a1}]":                  `vms[0]: "a1" in ""`,
 		"objects: {x: y}":                    `objects: "x" is not BUCKET/NAME`,
 		"secrets: {x: y}":                    `secrets: "x" is not projects/`,
+		"quota: {gmailUnitsPerProject: -1}":  "quota.gmailUnitsPerProject: -1 is negative",
+		"quota: {units: 1}":                  "units",
 		"project: ''":                        "project: is empty",
 		"project: a\n---\nproject: b":        "more than one document",
 		"users: 7":                           "users",

@@ -24,6 +24,7 @@ type worldFile struct {
 	VMs             []VM              `yaml:"vms"`
 	Objects         map[string]string `yaml:"objects"` // text, or !!binary
 	Secrets         map[string]string `yaml:"secrets"`
+	Quota           Quota             `yaml:"quota"`
 }
 
 // LoadWorld reads a world from YAML:
@@ -46,6 +47,7 @@ type worldFile struct {
 //	vms: [{name: worker-1, zone: europe-west1-b}]
 //	objects: {letters/welcome.eml: "Subject: Hello\r\n\r\nHello.\r\n"}
 //	secrets: {projects/my-project/secrets/policy/versions/1: "actions: []"}
+//	quota: {gmailUnitsPerUser: 6000, gmailUnitsPerProject: 1200000, gmailConcurrentPerUser: 10}
 //
 // What is left out is as in DefaultWorld. Errors name the field and its value.
 func LoadWorld(r io.Reader) (World, error) {
@@ -92,6 +94,7 @@ func (in *worldFile) world() World {
 	}
 	w.SignIns, w.Federated = in.SignIns, in.Federated
 	w.Viewers, w.DisabledAPIs = in.Viewers, in.DisabledAPIs
+	w.Quota = in.Quota
 	w.Objects, w.Secrets = bytesOf(in.Objects), bytesOf(in.Secrets)
 	return w
 }

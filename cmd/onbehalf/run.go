@@ -57,8 +57,8 @@ id is known by its file, line and content.
 What comes of each job is kept in a ledger, FILE.ledger unless ONBEHALF_LEDGER or
 --ledger says otherwise. Interrupted, killed or stopped, the same command goes on
 where it stopped: a job that has its result is not done again, and its line is
-written again, so that the output of the last run is complete. Of standard input,
-and with --sandbox, nothing is kept without --ledger.
+written again, so that the output of the last run is complete. Each is kept for 31
+days. Of standard input, and with --sandbox, nothing is kept without --ledger.
 
 The first Ctrl-C settles what is in hand, a second one ends at once. The run stops
 early at a fault that an operator or administrator must mend, and says how.`,
@@ -312,7 +312,7 @@ func (r *runner) do(ctx context.Context, t *task) (done bool, err error) {
 	case awaitsTurn(o) && wait <= patience:
 	default:
 		t.tries++
-		if t.tries >= maxTries || wait > patience {
+		if ctx.Err() == nil && (t.tries >= maxTries || wait > patience) { // an interruption is no reason
 			return true, r.giveUp(o, t.tries)
 		}
 		t.wait = min(2*t.wait, lastWait)
@@ -427,7 +427,7 @@ func (r *runner) exit(ctx context.Context, err error) error {
 	case errors.Is(err, errStopped):
 		e := r.stopped.Error
 		return &exitError{exitStopped, fmt.Errorf("stopped at job %s: %s\n%s\n%s", r.stopped.Job, e.Message, e.Fix, r.goesOn())}
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return &exitError{exitInterrupted, errors.New("interrupted\n" + r.goesOn())}
 	case err != nil:
 		return fmt.Errorf("%w\n%s", err, r.goesOn())

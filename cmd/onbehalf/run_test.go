@@ -213,6 +213,23 @@ func TestRunIsInterrupted(t *testing.T) {
 	})
 }
 
+// What is broken off by an interruption is not given up, though it was the last try.
+func TestRunIsInterruptedInTheLastTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		ctx, interrupt := context.WithCancel(t.Context())
+		r := run1(ctx, fake(func(string) functions.Outcome {
+			if tries++; tries == maxTries {
+				interrupt()
+			}
+			return putOff(functions.Again, jobs.FaultGoogle, 0)
+		}), strings.NewReader("a"), 1)
+		if r.out.Len() != 0 || tries != maxTries || !strings.Contains(r.summary(), "0 jobs; 1 were begun") {
+			t.Errorf("after %d tries %s; %s", tries, r.out.String(), r.summary())
+		}
+	})
+}
+
 // counted counts the lines that are read of a file of equal ones.
 type counted struct {
 	io.Reader

@@ -48,8 +48,8 @@ type runOf struct {
 	err error
 }
 
-// run does the jobs, one a line, some at a time.
-func run1(ctx context.Context, x executor, in io.Reader, concurrency int) *runOf {
+// runLines does the jobs, one a line, some at a time.
+func runLines(ctx context.Context, x executor, in io.Reader, concurrency int) *runOf {
 	r := &runOf{}
 	r.runner = runner{x: x, begun: time.Now(), out: &r.out, progress: newProgress(io.Discard, 0), keeps: keeping{lasts: true}}
 	defer r.progress.end()
@@ -87,7 +87,7 @@ func TestRunWaitsUntilGooglesTime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now().UTC() // midnight of 2000 in a bubble
 				until, tries := begun.Add(c.left), 0
-				r := run1(t.Context(), fake(func(string) functions.Outcome {
+				r := runLines(t.Context(), fake(func(string) functions.Outcome {
 					if tries++; time.Now().Before(until) {
 						return putOff(functions.Later, c.fault, time.Until(until))
 					}
@@ -106,7 +106,7 @@ func TestRunWaitsUntilGooglesTime(t *testing.T) {
 func TestRunGoesOnWhileAJobWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		r := run1(t.Context(), fake(func(job string) functions.Outcome {
+		r := runLines(t.Context(), fake(func(job string) functions.Outcome {
 			if job == "a" && time.Since(begun) < time.Minute {
 				return putOff(functions.Later, jobs.FaultQuota, time.Minute)
 			}
@@ -138,7 +138,7 @@ func TestRunGivesUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begun, tries := time.Now(), 0
-				r := run1(t.Context(), fake(func(string) functions.Outcome {
+				r := runLines(t.Context(), fake(func(string) functions.Outcome {
 					tries++
 					return c.outcome(tries)
 				}), strings.NewReader("a"), 1)
@@ -172,7 +172,7 @@ func putOffUntil(fault jobs.Fault) func() functions.Outcome {
 func TestRunStopsWithoutAResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun, tries := time.Now(), 0
-		r := run1(t.Context(), fake(func(string) functions.Outcome {
+		r := runLines(t.Context(), fake(func(string) functions.Outcome {
 			tries++
 			o := putOff(functions.Later, jobs.FaultAdmin, 30*time.Second)
 			o.Stops, o.Result.Error.Message, o.Result.Error.Fix = true, "Nobody is authorized.", "Authorize."
@@ -195,7 +195,7 @@ func TestRunIsInterrupted(t *testing.T) {
 		begun := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		r := run1(ctx, fake(func(job string) functions.Outcome {
+		r := runLines(ctx, fake(func(job string) functions.Outcome {
 			if job == "a" {
 				return putOff(functions.Later, jobs.FaultQuota, 4*time.Minute)
 			}
@@ -218,7 +218,7 @@ func TestRunIsInterruptedInTheLastTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0
 		ctx, interrupt := context.WithCancel(t.Context())
-		r := run1(ctx, fake(func(string) functions.Outcome {
+		r := runLines(ctx, fake(func(string) functions.Outcome {
 			if tries++; tries == maxTries {
 				interrupt()
 			}
@@ -264,7 +264,7 @@ func TestRunHoldsNoMoreThanFits(t *testing.T) {
 				in := newCounted(c.length, c.of)
 				begun, done := time.Now(), make(chan *runOf)
 				go func() {
-					done <- run1(t.Context(), fake(func(string) functions.Outcome {
+					done <- runLines(t.Context(), fake(func(string) functions.Outcome {
 						if time.Since(begun) < time.Minute {
 							return putOff(functions.Later, jobs.FaultQuota, time.Minute-time.Since(begun))
 						}
@@ -287,7 +287,7 @@ func TestRunHoldsNoMoreThanFits(t *testing.T) {
 // What is given up while its call may have taken effect has not failed.
 func TestRunGivesUpInDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := run1(t.Context(), fake(func(string) functions.Outcome {
+		r := runLines(t.Context(), fake(func(string) functions.Outcome {
 			o := putOff(functions.Later, jobs.FaultQuota, time.Hour)
 			o.InDoubt = true
 			return o

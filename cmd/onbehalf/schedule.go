@@ -41,7 +41,7 @@ type schedule struct {
 	// show is told how many jobs are put off.
 	show func(putOff int)
 
-	waiting heapOf // all that no worker has, the earliest first
+	waiting byDue // all that no worker has, the earliest first
 	inHand  int
 	putOff  int // of those waiting
 	read    int
@@ -149,29 +149,29 @@ func (s *schedule) take(b back) {
 	s.show(s.putOff)
 }
 
-// heapOf is a heap of jobs, the earliest due first.
-type heapOf []*task
+// byDue is a heap of jobs: the earliest due first, and of those the first read.
+type byDue []*task
 
-func (h heapOf) Len() int { return len(h) }
+func (h byDue) Len() int { return len(h) }
 
-func (h heapOf) Less(i, j int) bool {
+func (h byDue) Less(i, j int) bool {
 	if c := h[i].due.Compare(h[j].due); c != 0 {
 		return c < 0
 	}
 	return h[i].turn < h[j].turn
 }
 
-func (h heapOf) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h byDue) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push implements [heap.Interface].
-func (h *heapOf) Push(x any) {
+func (h *byDue) Push(x any) {
 	if t, ok := x.(*task); ok {
 		*h = append(*h, t)
 	}
 }
 
 // Pop implements [heap.Interface].
-func (h *heapOf) Pop() any {
+func (h *byDue) Pop() any {
 	last := len(*h) - 1
 	t := (*h)[last]
 	(*h)[last] = nil

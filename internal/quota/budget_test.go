@@ -234,6 +234,32 @@ func TestToldAtOnce(t *testing.T) {
 	})
 }
 
+// However many are put off, and however far: the times are as the limit allows.
+func TestToldFarAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const jobs, units, limit = 20_000, 25, 6000
+		b := quota.NewBudget(quota.Limits{PerUser: limit, PerProject: 1_200_000}, patience)
+		start := time.Now()
+		var untils []time.Time
+		take(t, b, quota.Spend{User: "ada", Units: limit, Alone: true})()
+		for range jobs {
+			untils = append(untils, refused(t, b, quota.Spend{User: "ada", Units: units, Alone: true}))
+		}
+		for i, until := range untils {
+			if i > 0 && !until.After(untils[i-1]) {
+				t.Fatalf("number %d is to come no later than the one before", i)
+			}
+			// The minute before it has room for those who are to come in it.
+			if before := i - limit/units; before >= 0 && until.Sub(untils[before]) < time.Minute-2*time.Second {
+				t.Fatalf("%d are to come within %v", limit/units+1, until.Sub(untils[before]))
+			}
+		}
+		if last, best := untils[jobs-1].Sub(start), time.Duration(jobs*units/limit+1)*time.Minute; last > best*105/100 {
+			t.Errorf("the last is to come after %v, and the limit allows it after %v", last, best)
+		}
+	})
+}
+
 // take takes what must be there at once.
 func take(t *testing.T, b *quota.Budget, s quota.Spend) func() {
 	t.Helper()

@@ -3,8 +3,9 @@ package quota
 import "time"
 
 const (
-	// horizon is how far ahead units are kept for those who were put off. It bounds
-	// what that takes; who is to come later just has a later time than the others.
+	// horizon is how far ahead units are kept for those who were put off, which bounds
+	// what that takes: some 24 bytes for each of them. Who is to come later is just told
+	// a time that is later than the others'.
 	horizon = time.Hour
 	// grace is how late may come who was told a time.
 	grace = time.Second
@@ -37,11 +38,14 @@ func (b *Budget) putOff(t *turn, now, from time.Duration) *WaitError {
 		next = u.free(at, t.units)
 		at = b.free(t, now, next)
 	}
-	u.last, u.slotted[t.lane], t.at = at, at+t.each(), at
-	if at < now+horizon {
+	gap := t.each()
+	if t.at = at; at < now+horizon {
 		t.promise(1)
 		u.told = append(u.told, appointment{at, t.units})
+	} else {
+		gap = max(gap, u.pace(t.units), b.project.pace(t.units))
 	}
+	u.last, u.slotted[t.lane] = at, max(at+gap, u.slotted[t.lane])
 	return &WaitError{Until: time.Now().Add(at - now).Round(0)}
 }
 

@@ -160,6 +160,14 @@ func (w *window) first(from, last time.Duration, units, limit int) time.Duration
 	return never
 }
 
+// pace is how long it takes until the limit allows so many units more.
+func (w *window) pace(units int) time.Duration {
+	if w.limit == 0 {
+		return 0
+	}
+	return time.Duration(float64(span*time.Second) * float64(w.most(units)) / float64(w.limit))
+}
+
 // free is the first time from then on at which units can be promised to one who is put
 // off. In each second a little more is promised than the limit comes to in one: who
 // was put off together comes back one after the other, however suddenly there are

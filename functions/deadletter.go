@@ -42,7 +42,9 @@ func (x *Executor) giveUp(ctx context.Context, a *attempt) (none actions.Answer,
 			return answer, err
 		}
 	}
-	return none, givenUp(a, kept)
+	// A memory of this instance alone does not know what others did.
+	_, alone := x.ledger.(*ledger.Memory)
+	return none, givenUp(a, kept && (!alone || a.claim.Attempt > 1))
 }
 
 // givenUp ends a job that is not tried again, with the reason for which it was put off
@@ -61,10 +63,10 @@ func givenUp(a *attempt, kept bool) error {
 		why.Fix = "Look into the function's log."
 	}
 	// Pub/Sub gives a dead letter an id of its own, so what became of a job that was known
-	// by its message's cannot be found; nor of one that the ledger does not keep.
+	// by its message's cannot be found; nor of one that the ledger does not keep, or knows nothing of.
 	known := kept && a.job.ID != a.msg.ID || a.job.DryRun || a.call.Class == actions.Read
 	if !known {
-		why.Message += " Whether an attempt took effect is not known, for the ledger does not keep such a job."
+		why.Message += " Whether an attempt took effect is not known, for this ledger does not keep such a job."
 		why.Fix += "\nThen look whether the effect is there; if it is not, publish the job under a new id."
 		return &finalError{jobs.Uncertain, why}
 	}

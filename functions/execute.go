@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
@@ -61,6 +63,9 @@ func (x *Executor) serve(w http.ResponseWriter, r *http.Request, do func(context
 		return
 	}
 	outcome := do(ctx, msg)
+	if wait := time.Until(outcome.NotBefore); wait > 0 { // Pub/Sub has its own back-off; Cloud Tasks and others keep to it
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	}
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(outcome.Answer.status())
 }
@@ -292,10 +297,9 @@ func (x *Executor) uninterrupted(ctx context.Context, startedAt time.Time) (cont
 func (x *Executor) settling(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, _ := ctx.Deadline()
 	patience := max(leastSettle, min(settleReserve, time.Until(deadline)))
-	if x.ending.Err() != nil {
-		patience = min(patience, endingSettle)
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	stop := context.AfterFunc(x.ending, func() { time.AfterFunc(endingSettle, cancel) }) //nolint:contextcheck // it is the instance that ends
+	return ctx, func() { stop(); cancel() }
 }
 
 // settle ends the attempt: it keeps the final result, publishes it, and says

@@ -66,7 +66,7 @@ func givenUp(a *attempt, kept bool) error {
 	// by its message's cannot be found; nor of one that the ledger does not keep, or knows nothing of.
 	known := kept && a.job.ID != a.msg.ID || a.job.DryRun || a.call.Class == actions.Read
 	if !known {
-		why.Message += " Whether an attempt took effect is not known, for this ledger does not keep such a job."
+		why.Message += " Whether an attempt took effect is not known, for the ledger does not keep such a job."
 		why.Fix += "\nThen look whether the effect is there; if it is not, publish the job under a new id."
 		return &finalError{jobs.Uncertain, why}
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/onbehalf-dev/onbehalf/functions"
+	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 )
@@ -75,13 +77,21 @@ func TestAJobThatWasGivenUp(t *testing.T) {
 
 // A job that was given up is not done by a delivery that comes late.
 func TestALateDeliveryOfAJobThatWasGivenUp(t *testing.T) {
-	r := setup(t)
-	job := insert("j", "ada@example.com", plainLetter)
-	r.giveUp(t, job)
-	if status := r.deliver(t, "1", job); status != http.StatusOK || r.last(t).Status != jobs.Failed {
-		t.Errorf("HTTP %d %+v", status, r.last(t))
+	for name, c := range map[string]struct {
+		with   func(*config.Config, *functions.Options)
+		status jobs.Status
+	}{
+		"and all instances know": {keeping(newBook()), jobs.Failed},
+		"and each knows its own": {func(*config.Config, *functions.Options) {}, jobs.Uncertain}, // another may have done it
+	} {
+		r := setup(t, c.with)
+		job := insert("j", "ada@example.com", plainLetter)
+		r.giveUp(t, job)
+		if status := r.deliver(t, "1", job); status != http.StatusOK || r.last(t).Status != c.status {
+			t.Errorf("%s: HTTP %d %+v", name, status, r.last(t))
+		}
+		r.wantCalls(t, 0, 0, 0)
 	}
-	r.wantCalls(t, 0, 0, 0)
 }
 
 // The result that a job has goes out once more: it may be for want of a topic that

@@ -58,6 +58,7 @@ func list(counts map[string]int, by float64) string {
 // verdict says which promises were broken, and shows some of the jobs.
 func (t *trial) verdict(out io.Writer) (bad bool) {
 	v := t.tally.judge(t.google.letters())
+	v["not one line each"] = t.missing
 	for _, promise := range promises {
 		row(out, promise, "%d", len(v[promise]))
 		bad = bad || len(v[promise]) > 0

@@ -36,18 +36,31 @@ func newTally(p plan) *tally {
 	return t
 }
 
+// published is what is read of a result.
+type published struct {
+	Job    string `json:"job"`
+	Status string `json:"status"`
+}
+
+// readResult reads a result. What is none is the result of no job.
+func readResult(data []byte) (r published) {
+	if json.Unmarshal(data, &r) != nil {
+		return published{}
+	}
+	return r
+}
+
+// succeeded and uncertain are statuses.
+const succeeded, uncertain = "succeeded", "uncertain"
+
 // result takes a result as it is published. First says that its job had none before.
 func (t *tally) result(data []byte) (job int, first bool) {
-	var r struct {
-		Job    string `json:"job"`
-		Status string `json:"status"`
-	}
-	err := json.Unmarshal(data, &r)
+	r := readResult(data)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.received++
 	c := t.records[r.Job]
-	if err != nil || c == nil {
+	if c == nil {
 		t.strange++
 		return 0, false
 	}
@@ -78,7 +91,7 @@ func (t *tally) progress() (done, received int) {
 type verdict map[string][]string
 
 // promises are their names, in the order in which they are reported.
-var promises = []string{"lost", "doubled", "without result", "with two different results", "uncertain", "failed", "of no job"}
+var promises = []string{"lost", "doubled", "without result", "with two different results", "uncertain", "failed", "of no job", "not one line each"}
 
 // judge holds the results against the letters of each job.
 func (t *tally) judge(letters map[string]int) verdict {
@@ -88,12 +101,12 @@ func (t *tally) judge(letters map[string]int) verdict {
 	for id, r := range t.records {
 		n := letters[id]
 		for promise, broken := range map[string]bool{
-			"lost":                       r.status == "succeeded" && n == 0 && t.plan.job(r.job).deed.letter,
+			"lost":                       r.status == succeeded && n == 0 && t.plan.job(r.job).deed.letter,
 			"doubled":                    n > 1,
 			"without result":             r.results == 0,
 			"with two different results": r.other != "",
-			"uncertain":                  r.status == "uncertain",
-			"failed":                     r.results > 0 && r.status != "succeeded" && r.status != "uncertain",
+			"uncertain":                  r.status == uncertain,
+			"failed":                     r.results > 0 && r.status != succeeded && r.status != uncertain,
 		} {
 			if broken {
 				v[promise] = append(v[promise], id)

@@ -32,6 +32,8 @@ type trial struct {
 	balancer  *balancer
 	firestore *relay
 	pubsub    *relay
+	// of the command alone
+	missing []string // jobs that have not one line each in the last output
 }
 
 func newTrial(s settings, dir string, progress io.Writer) *trial {
@@ -247,7 +249,7 @@ func (t *trial) watch(ctx context.Context, f *fleet) error {
 		}
 		if time.Since(shown) >= progressEvery {
 			shown = time.Now()
-			t.show(done)
+			t.show(done, "jobs have their result")
 		}
 		return done == t.jobs, f.check()
 	})
@@ -256,10 +258,10 @@ func (t *trial) watch(ctx context.Context, f *fleet) error {
 // progressEvery is how often it is said how far things are.
 const progressEvery = 5 * time.Second
 
-func (t *trial) show(done int) {
+func (t *trial) show(done int, what string) {
 	passed := time.Since(t.begun)
-	fmt.Fprintf(t.progress, "%v: %d of %d jobs have their result, %.0f/s; %d SIGKILL, %d others\n",
-		passed.Round(time.Second), done, t.jobs, float64(done)/passed.Seconds(), t.kills.Load(), t.terms.Load())
+	fmt.Fprintf(t.progress, "%v: %d %s, for %d jobs, %.0f/s; %d SIGKILL, %d others\n",
+		passed.Round(time.Second), done, what, t.jobs, float64(done)/passed.Seconds(), t.kills.Load(), t.terms.Load())
 }
 
 // calm ends the faults of Google and of the stores.

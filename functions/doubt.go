@@ -22,7 +22,7 @@ func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer,
 	switch {
 	case a.doubt.IsZero() || a.call.Class != actions.Once: // then the call may as well be made again
 		return answer, false, nil
-	case a.call.NeedsID() && a.claim.Note == "": // without which nobody has begun it
+	case a.noted() && a.claim.Note == "": // without which nobody has begun it
 		a.doubt = time.Time{}
 		return answer, false, nil
 	case a.call.NeedsID():
@@ -43,13 +43,26 @@ func (x *Executor) look(ctx context.Context, a *attempt) (answer actions.Answer,
 		return answer, false, err
 	case sight == actions.Unclear:
 		return answer, false, nobodyKnows(a)
+	case sight == actions.Another: // the call may be made; where it is refused, the doubt stays
+		return answer, false, nil
 	}
 	a.doubt = time.Time{}
 	return answer, sight == actions.Present, nil
 }
 
+// noted tells whether the ledger gets a note before the call is begun.
+func (a *attempt) noted() bool {
+	return a.call.NeedsID() || a.call.Class == actions.Once && !a.call.Traceable()
+}
+
+// begun is noted before a call that nobody can look up: without it an attempt that
+// ended without a word has not begun the call.
+const begun = "begun"
+
 // see looks once, as whom the job names.
 func (x *Executor) see(ctx context.Context, a *attempt, look *actions.Look) (none actions.Answer, sight actions.Sight, err error) {
+	a.looking = true
+	defer func() { a.looking = err != nil }()
 	if err := x.become(ctx, a, look.Scopes); err != nil {
 		return none, sight, err
 	}
@@ -63,23 +76,28 @@ func (x *Executor) see(ctx context.Context, a *attempt, look *actions.Look) (non
 	return look.Do(ctx, a.token.Authorize)
 }
 
-// identify gets an id of Google's for what the call makes, where it takes one, and
-// keeps it before the call: by it a later attempt finds what this one has made.
-func (x *Executor) identify(ctx context.Context, a *attempt) error {
-	if !a.call.NeedsID() {
+// note keeps what a later attempt must know before this one begins the call: the id
+// that Google has given to what the call makes, by which it is found; or, where
+// nobody could find it, that it was begun.
+func (x *Executor) note(ctx context.Context, a *attempt) (err error) {
+	if !a.noted() {
 		return nil
 	}
-	id := a.claim.Note
+	needsID, id := a.call.NeedsID(), a.claim.Note
 	if id == "" {
-		var err error
-		if id, err = a.call.NewID(ctx, a.token.Authorize); err != nil {
-			return err
+		if id = begun; needsID {
+			if id, err = a.call.NewID(ctx, a.token.Authorize); err != nil {
+				return err
+			}
 		}
 		claim, err := x.ledger.Note(ctx, *a.claim, id)
 		if err != nil {
 			return notClaimed(err)
 		}
 		a.claim = &claim
+	}
+	if !needsID {
+		return nil
 	}
 	if err := a.call.UseID(id); err != nil {
 		return &finalError{jobs.Failed, jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultOperator, Reason: "badNote", Message: "What an earlier attempt has kept in the ledger was changed: " + err.Error() + ".", Fix: "Look who can write to the ledger; then publish the job under a new id."}}
@@ -170,6 +188,9 @@ func (o *Outcome) stillInDoubt(a *attempt) {
 	lasts := why.Fault == jobs.FaultAdmin || why.Fault == jobs.FaultOperator
 	if lasts {
 		e.Fault = why.Fault
+	}
+	if a.looking { // others need not be looked up
+		o.Stops = false
 	}
 	e = uncertain(a, e, why.Message)
 	if lasts && why.Fix != "" {

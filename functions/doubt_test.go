@@ -26,13 +26,23 @@ const searchLag = time.Minute
 // nobodySees makes a calendar: twice makes two, and they have no name of ours.
 const nobodySees = `{"id":"j","user":"ada@example.com","action":"calendar.calendars.insert","body":{"summary":"Mine"}}`
 
-// died leaves the job as an attempt does that has claimed it and gone without a word;
-// its time was up at until.
+// died leaves the job as an attempt does that has begun its call and gone without a
+// word; its time was up at until.
 func (b *book) died(t *testing.T, id string, until time.Time) {
 	t.Helper()
-	if _, err := b.Ledger.Claim(t.Context(), id, ledger.Terms{Until: until, Early: true}); err != nil {
+	if _, err := b.Ledger.Note(t.Context(), b.diedSooner(t, id, until), "begun"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// diedSooner leaves it as one does that has not come as far as the call.
+func (b *book) diedSooner(t *testing.T, id string, until time.Time) ledger.Claim {
+	t.Helper()
+	claim, err := b.Ledger.Claim(t.Context(), id, ledger.Terms{Until: until, Early: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claim
 }
 
 // age makes what is known of the call of job j an hour older, so that its time has come.
@@ -150,6 +160,17 @@ func TestAJobThatSomebodyDiedOver(t *testing.T) {
 			t.Errorf("%+v %+v", got, got.Error)
 		}
 		r.onlyCalls(t, map[string]int{})
+	})
+	t.Run("that nobody can look up, and nobody has begun", func(t *testing.T) {
+		b := newBook()
+		r := setup(t, keeping(b))
+		b.diedSooner(t, "j", time.Now().Add(-time.Hour))
+		for range 2 {
+			if status := r.deliver(t, "1", nobodySees); status != http.StatusOK || r.last(t).Status != jobs.Succeeded {
+				t.Fatalf("HTTP %d %+v", status, r.last(t))
+			}
+		}
+		r.onlyCalls(t, map[string]int{"calendar.calendars.insert": 1})
 	})
 	t.Run("that reads", func(t *testing.T) {
 		b := newBook()

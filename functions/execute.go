@@ -116,6 +116,7 @@ type attempt struct {
 	scopes  []string
 	token   delegation.Token
 	called  bool // the call was begun
+	looking bool // a look is what did not succeed
 	// doubt is by when the call may have been made, here or by an earlier attempt,
 	// whose answer nobody knows; zero where it surely was not.
 	doubt time.Time
@@ -240,7 +241,7 @@ func (x *Executor) become(ctx context.Context, a *attempt, scopes []string) (err
 // makeCall makes the call; and once more with another token where an API has refused
 // the first, and so has done nothing.
 func (x *Executor) makeCall(ctx context.Context, a *attempt) (actions.Answer, error) {
-	if err := x.identify(ctx, a); err != nil {
+	if err := x.note(ctx, a); err != nil {
 		return actions.Answer{}, err
 	}
 	answer, err := x.do(ctx, a)
@@ -317,6 +318,7 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	if outcome.Answer != Done {
 		outcome.InDoubt = !a.doubt.IsZero()
 		x.release(ctx, a, outcome)
+		x.remember(ctx, a, outcome)
 		return outcome
 	}
 	if a.claim != nil && a.claim.Result == nil {

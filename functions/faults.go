@@ -69,5 +69,9 @@ func (x *Executor) names(ctx context.Context, a *attempt, m explain.Meaning) exp
 	if a.job.As == jobs.AsServiceAccount {
 		n.User = x.google.Minter.ServiceAccount()
 	}
+	// To ask for a name must leave the time to settle.
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)/3)
+	defer cancel()
 	return x.google.Names(ctx, m, n)
 }

@@ -59,10 +59,15 @@ type Outcome struct {
 	// this one can succeed, for whichever user of the domain.
 	Stops bool
 
-	kept      *jobs.Error // the result's own, where Result.Error says why it is not out
-	dropToken bool        // the user's
-	renewOwn  bool        // the runtime's own token
+	limit     explain.Limit // of Google's, which holds until NotBefore
+	kept      *jobs.Error   // the result's own, where Result.Error says why it is not out
+	dropToken bool          // the user's
+	renewOwn  bool          // the runtime's own token
 }
+
+// mostPutOff is how far ahead a job is put off: a time that is read from a text may be
+// mistaken, and Google's daily limits end by then.
+const mostPutOff = 24 * time.Hour
 
 // judge is the one switch from what came of an attempt to its outcome.
 //
@@ -126,6 +131,9 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.put(Again, jobs.Error{Reason: "interrupted", Message: a.err.Error()})
 	}
 	o.stillInDoubt(a)
+	if most := time.Now().Add(mostPutOff); o.NotBefore.After(most) {
+		o.NotBefore = most
+	}
 	return o
 }
 
@@ -161,7 +169,7 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 			o.NotBefore = time.Now().Add(a.retryAfter)
 		}
 		if at.call != nil && reply == Later && a.Stage == jobs.StageCall && a.Object == "" {
-			x.remember(ctx, at, m.Limit, o.NotBefore)
+			o.limit = m.Limit
 		}
 		return
 	}

@@ -57,13 +57,16 @@ func (c *Call) repeat(row *repeatRow) {
 	if !c.repeatable(row) || row.when != nil && !row.when(c.job, c.query) {
 		return
 	}
+	c.Class = Idempotent
 	switch {
 	case row.inBody && member(c.job.Body, requestID) == nil:
 		c.job.Body = withMember(c.job.Body, requestID, c.uuid())
 	case !row.inBody && c.query.Get(requestID) == "":
 		c.query.Set(requestID, c.uuid())
+	default:
+		return // an id of the author's choice
 	}
-	c.Class, c.ours = Idempotent, row.refused
+	c.ours = row.refused
 }
 
 // digest is of the job's id and of all that says what is done to whose data: another

@@ -25,6 +25,7 @@ type Sight int
 const (
 	Unclear Sight = iota // it cannot be told
 	Absent               // the call was not carried out: it may be made
+	Another              // what has the key is not as the call says: it may be made, for nothing would be there twice, but may have been carried out and changed since
 	Present              // it was carried out
 )
 
@@ -51,6 +52,12 @@ func (c *Call) Kept() bool { return c.kept }
 
 func kept(m *discovery.Method, class Class) bool {
 	return class == Once || m.HTTPMethod == http.MethodDelete
+}
+
+// Traceable tells whether a look can show that the call was not carried out.
+func (c *Call) Traceable() bool {
+	look := c.Look()
+	return look != nil && !look.row.hides
 }
 
 // Look is how to find out whether the call took effect; nil where nobody can.

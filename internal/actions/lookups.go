@@ -44,7 +44,7 @@ type lookRow struct {
 	// whole are fields in which nothing else may stand than the body says: an item
 	// with more in them is another one.
 	whole []string
-	// other is what it means that what has the key is not as the body says. Absent is
+	// other is what it means that what has the key is not as the body says. Another is
 	// for methods of which Google refuses a second call with the key, or lets it take
 	// the first one's place: in both cases nothing is there twice.
 	other Sight
@@ -71,14 +71,14 @@ var lookRows = []lookRow{
 	{glob: "gmail.users.drafts.send", lookup: ByMessageID, when: sendsLetter, If: "message is given, and no draft in body.id", read: "gmail.users.messages.list", then: "gmail.users.messages.get", params: byMessageID, hides: true, label: "SENT"},
 
 	// Names that conflict are refused with 409.
-	{glob: "gmail.users.labels.create", lookup: ReadBack, read: "gmail.users.labels.list", items: "labels", keys: []string{"name"}, other: Absent},
+	{glob: "gmail.users.labels.create", lookup: ReadBack, read: "gmail.users.labels.list", items: "labels", keys: []string{"name"}, other: Another},
 	// A filter like one that is there is refused.
-	{glob: "gmail.users.settings.filters.create", lookup: ReadBack, read: "gmail.users.settings.filters.list", items: "filter", whole: []string{"criteria", "action"}, other: Absent},
+	{glob: "gmail.users.settings.filters.create", lookup: ReadBack, read: "gmail.users.settings.filters.list", items: "filter", whole: []string{"criteria", "action"}, other: Another},
 	// Of these there is one for each address. Gmail cleans the signature's HTML, and
 	// shows no server's user name nor password.
-	{glob: "gmail.users.settings.sendAs.create", lookup: ReadBack, read: "gmail.users.settings.sendAs.get", params: map[string]string{"sendAsEmail": "{body.sendAsEmail}"}, but: []string{"signature", "smtpMsa"}, other: Absent},
-	{glob: "gmail.users.settings.forwardingAddresses.create", lookup: ReadBack, read: "gmail.users.settings.forwardingAddresses.get", params: map[string]string{"forwardingEmail": "{body.forwardingEmail}"}, other: Absent},
-	{glob: "gmail.users.settings.delegates.create", lookup: ReadBack, read: "gmail.users.settings.delegates.get", params: map[string]string{"delegateEmail": "{body.delegateEmail}"}, other: Absent},
+	{glob: "gmail.users.settings.sendAs.create", lookup: ReadBack, read: "gmail.users.settings.sendAs.get", params: map[string]string{"sendAsEmail": "{body.sendAsEmail}"}, but: []string{"signature", "smtpMsa"}, other: Another},
+	{glob: "gmail.users.settings.forwardingAddresses.create", lookup: ReadBack, read: "gmail.users.settings.forwardingAddresses.get", params: map[string]string{"forwardingEmail": "{body.forwardingEmail}"}, other: Another},
+	{glob: "gmail.users.settings.delegates.create", lookup: ReadBack, read: "gmail.users.settings.delegates.get", params: map[string]string{"delegateEmail": "{body.delegateEmail}"}, other: Another},
 
 	// https://developers.google.com/workspace/calendar/api/v3/reference/events#id
 	{glob: "calendar.events.insert", lookup: ByID, read: "calendar.events.get", params: map[string]string{"eventId": "{body.id}"}},
@@ -91,7 +91,7 @@ var lookRows = []lookRow{
 	{glob: "calendar.events.update", lookup: ReadBack, when: mailed, If: mailedIf, read: "calendar.events.get"},
 	{glob: "calendar.events.delete", lookup: ByAbsence, when: mailed, If: mailedIf, read: "calendar.events.get"},
 	// There is one rule for each scope: a second call sets its role.
-	{glob: "calendar.acl.insert", lookup: ReadBack, read: "calendar.acl.list", items: "items", keys: []string{"scope.type", "scope.value"}, other: Absent},
+	{glob: "calendar.acl.insert", lookup: ReadBack, read: "calendar.acl.list", items: "items", keys: []string{"scope.type", "scope.value"}, other: Another},
 
 	// https://developers.google.com/workspace/drive/api/guides/create-file
 	{glob: "drive.files.create", lookup: ByID, If: "it is no Google document, which can have no id of ours", read: "drive.files.get", params: map[string]string{"fileId": "{body.id}", "supportsAllDrives": "true"}},
@@ -99,35 +99,35 @@ var lookRows = []lookRow{
 	// There is one permission for each of whom it is for: a second call sets its role.
 	{
 		glob: "drive.permissions.create", lookup: ReadBack, read: "drive.permissions.list", items: "permissions", keys: []string{"type", "emailAddress", "domain"},
-		params: map[string]string{"fields": "nextPageToken,permissions", "pageSize": "100", "supportsAllDrives": "true"}, other: Absent, fields: "kind,id,type,role",
+		params: map[string]string{"fields": "nextPageToken,permissions", "pageSize": "100", "supportsAllDrives": "true"}, other: Another, fields: "kind,id,type,role",
 	},
 
 	// What the Directory has with such a key it refuses a second time with 409. A
 	// password is never shown.
-	{glob: "directory.users.insert", lookup: ReadBack, read: "directory.users.get", params: map[string]string{"userKey": "{body.primaryEmail}", "projection": "full"}, but: []string{"password", "hashFunction"}, other: Absent},
-	{glob: "directory.users.aliases.insert", lookup: ReadBack, read: "directory.users.aliases.list", items: "aliases", keys: []string{"alias"}, other: Absent},
-	{glob: "directory.groups.insert", lookup: ReadBack, read: "directory.groups.get", params: map[string]string{"groupKey": "{body.email}"}, other: Absent},
-	{glob: "directory.groups.aliases.insert", lookup: ReadBack, read: "directory.groups.aliases.list", items: "aliases", keys: []string{"alias"}, other: Absent},
+	{glob: "directory.users.insert", lookup: ReadBack, read: "directory.users.get", params: map[string]string{"userKey": "{body.primaryEmail}", "projection": "full"}, but: []string{"password", "hashFunction"}, other: Another},
+	{glob: "directory.users.aliases.insert", lookup: ReadBack, read: "directory.users.aliases.list", items: "aliases", keys: []string{"alias"}, other: Another},
+	{glob: "directory.groups.insert", lookup: ReadBack, read: "directory.groups.get", params: map[string]string{"groupKey": "{body.email}"}, other: Another},
+	{glob: "directory.groups.aliases.insert", lookup: ReadBack, read: "directory.groups.aliases.list", items: "aliases", keys: []string{"alias"}, other: Another},
 	// delivery_settings is not returned.
-	{glob: "directory.members.insert", lookup: ReadBack, read: "directory.members.get", params: map[string]string{"memberKey": "{body.email|body.id}"}, but: []string{"delivery_settings"}, other: Absent},
-	{glob: "directory.orgunits.insert", lookup: ReadBack, read: "directory.orgunits.get", params: map[string]string{"orgUnitPath": "{body.parentOrgUnitPath}/{body.name}"}, other: Absent},
-	{glob: "directory.schemas.insert", lookup: ReadBack, read: "directory.schemas.get", params: map[string]string{"schemaKey": "{body.schemaName}"}, other: Absent},
-	{glob: "directory.domains.insert", lookup: ReadBack, read: "directory.domains.get", params: map[string]string{"domainName": "{body.domainName}"}, other: Absent},
-	{glob: "directory.domainAliases.insert", lookup: ReadBack, read: "directory.domainAliases.get", params: map[string]string{"domainAliasName": "{body.domainAliasName}"}, other: Absent},
-	{glob: "directory.resources.buildings.insert", lookup: ReadBack, read: "directory.resources.buildings.get", params: map[string]string{"buildingId": "{body.buildingId}"}, other: Absent},
-	{glob: "directory.resources.calendars.insert", lookup: ReadBack, read: "directory.resources.calendars.get", params: map[string]string{"calendarResourceId": "{body.resourceId}"}, other: Absent},
-	{glob: "directory.resources.features.insert", lookup: ReadBack, read: "directory.resources.features.get", params: map[string]string{"featureKey": "{body.name}"}, other: Absent},
+	{glob: "directory.members.insert", lookup: ReadBack, read: "directory.members.get", params: map[string]string{"memberKey": "{body.email|body.id}"}, but: []string{"delivery_settings"}, other: Another},
+	{glob: "directory.orgunits.insert", lookup: ReadBack, read: "directory.orgunits.get", params: map[string]string{"orgUnitPath": "{body.parentOrgUnitPath}/{body.name}"}, other: Another},
+	{glob: "directory.schemas.insert", lookup: ReadBack, read: "directory.schemas.get", params: map[string]string{"schemaKey": "{body.schemaName}"}, other: Another},
+	{glob: "directory.domains.insert", lookup: ReadBack, read: "directory.domains.get", params: map[string]string{"domainName": "{body.domainName}"}, other: Another},
+	{glob: "directory.domainAliases.insert", lookup: ReadBack, read: "directory.domainAliases.get", params: map[string]string{"domainAliasName": "{body.domainAliasName}"}, other: Another},
+	{glob: "directory.resources.buildings.insert", lookup: ReadBack, read: "directory.resources.buildings.get", params: map[string]string{"buildingId": "{body.buildingId}"}, other: Another},
+	{glob: "directory.resources.calendars.insert", lookup: ReadBack, read: "directory.resources.calendars.get", params: map[string]string{"calendarResourceId": "{body.resourceId}"}, other: Another},
+	{glob: "directory.resources.features.insert", lookup: ReadBack, read: "directory.resources.features.get", params: map[string]string{"featureKey": "{body.name}"}, other: Another},
 	// A user has a SKU once: the second time is refused with 412.
-	{glob: "licensing.licenseAssignments.insert", lookup: ReadBack, read: "licensing.licenseAssignments.get", params: map[string]string{"userId": "{body.userId}"}, other: Absent},
+	{glob: "licensing.licenseAssignments.insert", lookup: ReadBack, read: "licensing.licenseAssignments.get", params: map[string]string{"userId": "{body.userId}"}, other: Another},
 
 	{glob: "chat.spaces.messages.create", lookup: ByID, read: "chat.spaces.messages.get", params: map[string]string{"name": "{params.parent}/messages/{params.messageId}"}},
 	// The id is an alias of the author's, with which a second course is refused; the
 	// course has another. Nor do people come back as they may be named.
 	{glob: "classroom.courses.create", lookup: ByID, read: "classroom.courses.get", params: map[string]string{"id": "{body.id}"}},
-	{glob: "classroom.courses.aliases.create", lookup: ReadBack, read: "classroom.courses.aliases.list", items: "aliases", keys: []string{"alias"}, other: Absent},
-	{glob: "classroom.courses.students.create", lookup: ReadBack, read: "classroom.courses.students.get", params: map[string]string{"userId": "{body.userId}"}, but: []string{"userId", "courseId"}, other: Absent},
-	{glob: "classroom.courses.teachers.create", lookup: ReadBack, read: "classroom.courses.teachers.get", params: map[string]string{"userId": "{body.userId}"}, but: []string{"userId", "courseId"}, other: Absent},
-	{glob: "people.contactGroups.create", lookup: ReadBack, read: "people.contactGroups.list", params: map[string]string{"groupFields": "clientData,groupType,memberCount,metadata,name", "pageSize": "1000"}, items: "contactGroups", keys: []string{"name"}, body: "contactGroup", other: Absent},
+	{glob: "classroom.courses.aliases.create", lookup: ReadBack, read: "classroom.courses.aliases.list", items: "aliases", keys: []string{"alias"}, other: Another},
+	{glob: "classroom.courses.students.create", lookup: ReadBack, read: "classroom.courses.students.get", params: map[string]string{"userId": "{body.userId}"}, but: []string{"userId", "courseId"}, other: Another},
+	{glob: "classroom.courses.teachers.create", lookup: ReadBack, read: "classroom.courses.teachers.get", params: map[string]string{"userId": "{body.userId}"}, but: []string{"userId", "courseId"}, other: Another},
+	{glob: "people.contactGroups.create", lookup: ReadBack, read: "people.contactGroups.list", params: map[string]string{"groupFields": "clientData,groupType,memberCount,metadata,name", "pageSize": "1000"}, items: "contactGroups", keys: []string{"name"}, body: "contactGroup", other: Another},
 }
 
 // Otherwise such a change is made again where its answer is lost.

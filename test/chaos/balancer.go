@@ -42,11 +42,11 @@ type rest struct {
 }
 
 const (
-	firstRest, lastRest = time.Second, 8 * time.Second
+	firstRest, lastRest = 2 * time.Second, 16 * time.Second
 	// holdTime is how long a message that comes too early is held, rather than refused,
 	// which would cost the emulator more. The emulator has two messages of each
 	// subscription on their way, and so waits for it with the next.
-	holdTime = 4 * time.Second
+	holdTime = 8 * time.Second
 )
 
 func newBalancer(ctx context.Context, p plan, f *fleet) *balancer {

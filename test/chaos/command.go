@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,14 +32,14 @@ const (
 // command tries onbehalf run: it is killed again and again, and the same command goes
 // on, until it says that all is done.
 func (t *trial) command(ctx context.Context) error {
+	defer t.close()
 	binary, err := build(ctx, t.dir, "cmd/onbehalf")
 	if err != nil {
 		return err
 	}
-	if t.google, err = startGoogle(ctx, t.settings); err != nil {
+	if err := t.startGoogle(ctx); err != nil {
 		return err
 	}
-	defer t.google.close()
 	policy, err := t.policy()
 	if err != nil {
 		return err
@@ -136,13 +137,13 @@ func (c *commands) once(ctx context.Context, out string) (status int, ended bool
 		defer close(done)
 		_ = cmd.Wait() // how it ended is in ProcessState
 	}()
-	ended, err = c.endInTime(ctx, cmd, out, done)
+	ended, err = c.endInTime(ctx, cmd, results, done)
 	<-done
 	return cmd.ProcessState.ExitCode(), ended, err
 }
 
 // endInTime ends the command when it is time to, unless it has ended before.
-func (c *commands) endInTime(ctx context.Context, cmd *exec.Cmd, out string, done <-chan struct{}) (ended bool, err error) {
+func (c *commands) endInTime(ctx context.Context, cmd *exec.Cmd, results *os.File, done <-chan struct{}) (ended bool, err error) {
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
@@ -150,7 +151,7 @@ func (c *commands) endInTime(ctx context.Context, cmd *exec.Cmd, out string, don
 		stop()
 	}()
 	if len(c.left) == 0 {
-		return false, c.watchLast(waiting, out, done)
+		return false, c.watchLast(waiting, results)
 	}
 	e := c.left[0]
 	if err := c.reached(waiting, e, c.made); err != nil {
@@ -179,28 +180,26 @@ func (c *commands) endInTime(ctx context.Context, cmd *exec.Cmd, out string, don
 
 // watchLast waits until the command has ended, and says how far it is. Nothing goes wrong
 // any more when most jobs have their result.
-func (c *commands) watchLast(ctx context.Context, out string, done <-chan struct{}) error {
-	shown := time.Now()
-	err := every(ctx, time.Second, func() (bool, error) {
-		data, err := os.ReadFile(out)
-		if err != nil {
-			return false, err
+func (c *commands) watchLast(ctx context.Context, results *os.File) error {
+	shown, written := time.Now(), 0
+	chunk := make([]byte, 1<<20)
+	for offset := int64(0); ; {
+		n, err := results.ReadAt(chunk, offset)
+		if err != nil && err != io.EOF {
+			return err
 		}
-		n := bytes.Count(data, []byte("\n"))
-		if n >= int(calmAt*float64(c.jobs)) {
+		offset += int64(n)
+		if written += bytes.Count(chunk[:n], []byte("\n")); written >= int(calmAt*float64(c.jobs)) {
 			c.calm()
 		}
 		if time.Since(shown) >= progressEvery {
 			shown = time.Now()
-			c.show(n, "results are written")
+			c.show(written, "results are written")
 		}
-		return false, nil
-	})
-	<-done
-	if ctx.Err() != nil { // the command has ended
-		return nil
+		if n < len(chunk) && !pause(ctx, time.Second) {
+			return nil
+		}
 	}
-	return err
 }
 
 // made is how many calls were made for the jobs themselves.

@@ -59,8 +59,8 @@ type fleet struct {
 	mu      sync.Mutex
 	live    []*process // those that are sent something
 	started int
-	failed  error // of one that ended by itself
-	ending  sync.WaitGroup
+	failed  error          // of one that ended by itself
+	ending  sync.WaitGroup // of all that ends with the context
 }
 
 // start starts one more process, to end with ctx, and waits until it listens.
@@ -166,16 +166,6 @@ func (f *fleet) check() error {
 		}
 	}
 	return f.failed
-}
-
-// close kills what runs, and waits for it.
-func (f *fleet) close() {
-	f.mu.Lock()
-	for _, p := range f.live {
-		_ = p.cmd.Process.Kill()
-	}
-	f.mu.Unlock()
-	f.ending.Wait()
 }
 
 // freeAddress is one of this machine that nobody listens on now.

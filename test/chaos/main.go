@@ -143,16 +143,20 @@ func (s settings) chaos(ctx context.Context, out, progress io.Writer) error {
 		mode = t.command
 	}
 	err = mode(ctx)
-	if cause := context.Cause(ctx); cause != nil && err == nil {
-		err = cause
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	bad := t.report(out)
-	if err == nil && !bad && s.logs == "" {
+	t.report(out)
+	switch {
+	case errors.Is(err, context.Canceled):
+		err = errors.New("interrupted")
+	case t.google == nil: // it did not come so far
+	case t.verdict(out) && err == nil:
+		err = errBroken
+	}
+	if err == nil && s.logs == "" {
 		return os.RemoveAll(dir)
 	}
 	fmt.Fprintln(out, "logs are in", dir)
-	if err == nil && bad {
-		err = errBroken
-	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 // relay stands between the functions and an emulator: it counts the requests by
 // method, and loses some on their way, or what is answered to them.
 type relay struct {
+	name   string
 	server *http.Server
 	host   string // HOST:PORT
 	proxy  *httputil.ReverseProxy
@@ -29,7 +30,7 @@ type relay struct {
 }
 
 func startRelay(ctx context.Context, s settings, name, to string) (*relay, error) {
-	r := &relay{dice: s.dice("relay", name), share: s.storeShare, count: map[string]int{}}
+	r := &relay{name: name, dice: s.dice("relay", name), share: s.storeShare, count: map[string]int{}}
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	r.proxy = &httputil.ReverseProxy{

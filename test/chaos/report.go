@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -13,12 +14,11 @@ import (
 	"time"
 )
 
-// report says what was done and what came of it, and tells whether a promise was
-// broken.
-func (t *trial) report(out io.Writer) (bad bool) {
+// report says what was done.
+func (t *trial) report(out io.Writer) {
 	fmt.Fprintf(out, "chaos --seed %d: %d jobs, %d users, each kind of fault in %.3g %% of the calls\n", t.seed, t.jobs, t.users, 100*t.share)
 	if t.google == nil {
-		return false // it did not come so far
+		return
 	}
 	took := time.Since(t.begun)
 	done, received := t.tally.progress()
@@ -29,13 +29,10 @@ func (t *trial) report(out io.Writer) (bad bool) {
 	if t.balancer != nil {
 		row(out, "deliveries", "%s", list(t.balancer.figures(), 1))
 	}
-	for name, r := range map[string]*relay{"Firestore a job": t.firestore, "Pub/Sub a job": t.pubsub} {
-		if r != nil {
-			counts, lost := r.counts()
-			row(out, name, "%s; %d requests or answers lost", list(counts, float64(max(1, done))), lost)
-		}
+	for _, r := range t.relays() {
+		counts, lost := r.counts()
+		row(out, r.name+" a job", "%s; %d requests or answers lost", list(counts, float64(max(1, done))), lost)
 	}
-	return t.verdict(out)
 }
 
 func row(out io.Writer, name, format string, args ...any) {
@@ -55,16 +52,17 @@ func list(counts map[string]int, by float64) string {
 	return fmt.Sprintf("%.4g: ", float64(total)/by) + strings.Join(parts, ", ")
 }
 
-// verdict says which promises were broken, and shows some of the jobs.
+// verdict says which promises were broken, shows some of the jobs, and tells whether there
+// are any.
 func (t *trial) verdict(out io.Writer) (bad bool) {
 	v := t.tally.judge(t.google.letters())
-	v["not one line each"] = t.missing
+	v["not one line each"], v["panic or data race"] = t.missing, t.panics()
 	for _, promise := range promises {
 		row(out, promise, "%d", len(v[promise]))
 		bad = bad || len(v[promise]) > 0
 	}
 	for _, promise := range promises {
-		for _, job := range v[promise][:min(len(v[promise]), maxShown)] {
+		for _, job := range v[promise][:min(len(v[promise]), maxShown)] { // or a file
 			fmt.Fprintf(out, "\n%s: %s\n", promise, job)
 			t.tally.show(out, job)
 			t.quote(out, job)
@@ -75,30 +73,54 @@ func (t *trial) verdict(out io.Writer) (bad bool) {
 
 const (
 	maxShown = 5  // jobs of a broken promise
-	maxLines = 30 // of the logs, for each
+	maxLines = 40 // of the logs, for each, the latest
 	maxLine  = 1 << 20
 )
 
-// quote shows what the logs say of a job.
+// quote shows what the logs say of a job, in the order of time.
 func (t *trial) quote(out io.Writer, job string) {
-	files, err := filepath.Glob(filepath.Join(t.dir, "*.log"))
-	if err != nil {
-		return
-	}
-	shown := 0
+	files, _ := filepath.Glob(filepath.Join(t.dir, "*.log")) // the pattern is good
+	var said []string
 	for _, file := range files {
-		f, err := os.Open(file)
-		if err != nil {
-			continue
-		}
-		lines := bufio.NewScanner(f)
-		lines.Buffer(nil, maxLine)
-		for lines.Scan() && shown < maxLines {
-			if bytes.Contains(lines.Bytes(), []byte(`"job":"`+job+`"`)) {
-				fmt.Fprintf(out, "  %s: %s\n", filepath.Base(file), lines.Bytes())
-				shown++
-			}
-		}
-		_ = f.Close()
+		said = append(said, about(file, job)...)
 	}
+	slices.Sort(said) // each begins with its time
+	for _, line := range said[max(0, len(said)-maxLines):] {
+		fmt.Fprintln(out, " ", line)
+	}
+}
+
+// panics are the logs in which somebody panics, or the race detector speaks.
+func (t *trial) panics() (files []string) {
+	all, _ := filepath.Glob(filepath.Join(t.dir, "*.log")) // the pattern is good
+	for _, file := range all {
+		data, err := os.ReadFile(file)
+		if err != nil || bytes.Contains(data, []byte(`"message":"panic"`)) || bytes.Contains(data, []byte("\npanic: ")) || bytes.Contains(data, []byte("DATA RACE")) {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// about is what one log says of a job.
+func about(file, job string) (said []string) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		var l struct {
+			Time, Message, Job, Status, Stage, Reason string
+			Attempt, Answer                           int
+			Called, Replayed, InDoubt                 bool
+		}
+		if bytes.Contains(lines.Bytes(), []byte(job)) && json.Unmarshal(lines.Bytes(), &l) == nil && l.Job == job {
+			said = append(said, fmt.Sprintf("%s %s: %s %d answered %d %s%s %s; called %t, replayed %t, in doubt %t",
+				l.Time, filepath.Base(file), l.Message, l.Attempt, l.Answer, l.Status, l.Stage, l.Reason, l.Called, l.Replayed, l.InDoubt))
+		}
+	}
+	return said
 }

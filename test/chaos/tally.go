@@ -91,7 +91,7 @@ func (t *tally) progress() (done, received int) {
 type verdict map[string][]string
 
 // promises are their names, in the order in which they are reported.
-var promises = []string{"lost", "doubled", "without result", "with two different results", "uncertain", "failed", "of no job", "not one line each"}
+var promises = []string{"lost", "doubled", "without result", "with two different results", "uncertain", "failed", "of no job", "not one line each", "panic or data race"}
 
 // judge holds the results against the letters of each job.
 func (t *tally) judge(letters map[string]int) verdict {

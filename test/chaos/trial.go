@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -23,6 +24,8 @@ type trial struct {
 	dir      string // for all files
 	progress io.Writer
 	begun    time.Time
+
+	atClose []func()
 
 	google *google
 	tally  *tally
@@ -43,19 +46,19 @@ func newTrial(s settings, dir string, progress io.Writer) *trial {
 // functions tries the functions behind Pub/Sub, until every job has its result, every
 // message is acked and all that was to be killed is.
 func (t *trial) functions(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	defer t.close()
 	f := &fleet{dir: t.dir}
-	defer f.close()
+	t.atEnd(f.ending.Wait)
+	ctx, stop := context.WithCancel(ctx)
+	t.atEnd(stop) // which kills them
 	var err error
 	if f.binary, err = build(ctx, t.dir, "test/bench/function"); err != nil {
 		return err
 	}
-	m, end, err := t.surroundings(ctx, f)
+	m, err := t.surroundings(ctx, f)
 	if err != nil {
 		return err
 	}
-	defer end()
 	for range t.processes {
 		if err := f.start(ctx); err != nil {
 			return err
@@ -66,53 +69,59 @@ func (t *trial) functions(ctx context.Context) error {
 }
 
 // surroundings starts all that the functions talk to.
-func (t *trial) surroundings(ctx context.Context, f *fleet) (m *messages, end func(), err error) {
-	ctx, stop := context.WithCancel(ctx)
-	ends := []func(){stop}
-	end = func() {
-		for i := range ends {
-			ends[len(ends)-1-i]()
-		}
-	}
-	defer func() {
-		if err != nil {
-			end()
-		}
-	}()
+func (t *trial) surroundings(ctx context.Context, f *fleet) (*messages, error) {
 	pubsub, err := emulator.PubSub().Start(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	f.ending.Go(pubsub.Wait)
 	firestore, err := emulator.Firestore().Start(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if t.google, err = startGoogle(ctx, t.settings); err != nil {
-		return nil, nil, err
+	f.ending.Go(firestore.Wait)
+	if err := t.startGoogle(ctx); err != nil {
+		return nil, err
 	}
-	ends = append(ends, t.google.close)
 	if t.pubsub, err = startRelay(ctx, t.settings, "Pub/Sub", pubsub.Address); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ends = append(ends, t.pubsub.close)
+	t.atEnd(t.pubsub.close)
 	if t.firestore, err = startRelay(ctx, t.settings, "Firestore", firestore.Address); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ends = append(ends, t.firestore.close)
+	t.atEnd(t.firestore.close)
 	if f.env, err = t.functionEnvironment(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if m, err = newMessages(ctx, t.settings, t.google.world.Project, pubsub.Address); err != nil {
-		return nil, nil, err
+	m, err := newMessages(ctx, t.settings, t.google.world.Project, pubsub.Address)
+	if err != nil {
+		return nil, err
 	}
-	ends = append(ends, m.close)
+	t.atEnd(m.close)
 	t.balancer = newBalancer(ctx, t.plan, f)
 	server, host, err := serve(ctx, t.balancer)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ends = append(ends, func() { _ = server.Close() })
-	return m, end, m.create(ctx, "http://"+host)
+	t.atEnd(func() { _ = server.Close() })
+	return m, m.create(ctx, "http://"+host)
+}
+
+func (t *trial) startGoogle(ctx context.Context) (err error) {
+	if t.google, err = startGoogle(ctx, t.settings); err == nil {
+		t.atEnd(t.google.close)
+	}
+	return err
+}
+
+// atEnd has close do something, before what it was given earlier.
+func (t *trial) atEnd(do func()) { t.atClose = append(t.atClose, do) }
+
+func (t *trial) close() {
+	for _, do := range slices.Backward(t.atClose) {
+		do()
+	}
 }
 
 func (t *trial) functionEnvironment() ([]string, error) {
@@ -230,12 +239,13 @@ func (t *trial) ended(signal syscall.Signal) {
 
 // reached waits until it is time for an end: at so many done, and a little later.
 func (t *trial) reached(ctx context.Context, e end, done func() int) error {
-	err := every(ctx, 10*time.Millisecond, func() (bool, error) { return done() >= e.after, nil })
-	if err != nil {
+	if err := every(ctx, 10*time.Millisecond, func() (bool, error) { return done() >= e.after, nil }); err != nil {
 		return err
 	}
-	begun := time.Now()
-	return every(ctx, 10*time.Millisecond, func() (bool, error) { return time.Since(begun) >= e.pause, nil })
+	if !pause(ctx, e.pause) {
+		return ctx.Err()
+	}
+	return nil
 }
 
 // watch waits until every job has its result, and says how far they are.
@@ -267,11 +277,14 @@ func (t *trial) show(done int, what string) {
 // calm ends the faults of Google and of the stores.
 func (t *trial) calm() {
 	t.google.ClearFaults()
-	for _, r := range []*relay{t.firestore, t.pubsub} {
-		if r != nil {
-			r.calm()
-		}
+	for _, r := range t.relays() {
+		r.calm()
 	}
+}
+
+// relays are those that were started.
+func (t *trial) relays() []*relay {
+	return slices.DeleteFunc([]*relay{t.firestore, t.pubsub}, func(r *relay) bool { return r == nil })
 }
 
 // settled waits until every message is acked, and every result that was published is
@@ -302,6 +315,18 @@ func (t *trial) settled(ctx context.Context, f *fleet) error {
 
 // patience is for a result that was published.
 const patience = 30 * time.Second
+
+// pause waits, and tells whether ctx lasted so long.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
 
 // every looks again and again, until it is done.
 func every(ctx context.Context, pause time.Duration, look func() (done bool, err error)) error {

@@ -121,7 +121,7 @@ func (f *Firestore) Release(ctx context.Context, c Claim, p PutOff) error {
 }
 
 func (f *Firestore) end(ctx context.Context, c Claim, r *jobs.Result, p PutOff) error {
-	ctx, cancel := unbroken(ctx, 0)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 	_, err := f.change(ctx, c, func(e *entry) error { return e.end(c, f.now(), r, p) })
 	return err
@@ -297,12 +297,12 @@ func raced(err error) bool {
 }
 
 // unbroken is ctx but for its caller's hanging up: a write that is broken off may take
-// effect, and leave a claim that nobody holds. It ends with ctx's time, or at most
-// after so long, unless that is 0.
+// effect, and leave a claim that nobody holds. It ends with ctx's time, and after most
+// where that is sooner.
 func unbroken(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) {
-	deadline, bounded := ctx.Deadline()
-	if latest := time.Now().Add(patience); !bounded || most > 0 && latest.Before(deadline) {
-		deadline = latest
+	latest := time.Now().Add(most)
+	if deadline, bounded := ctx.Deadline(); bounded && deadline.Before(latest) {
+		latest = deadline
 	}
-	return context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	return context.WithDeadline(context.WithoutCancel(ctx), latest)
 }

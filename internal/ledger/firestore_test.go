@@ -60,9 +60,10 @@ func TestFirestore(t *testing.T) {
 
 // wire is the connection to Firestore: it counts what is asked, and loses answers.
 type wire struct {
-	mu    sync.Mutex
-	asked map[string]int
-	lose  int // so many answers to writes
+	mu     sync.Mutex
+	asked  map[string]int
+	lose   int    // so many answers to writes
+	during func() // happens during each write
 }
 
 func (w *wire) count(method string) {
@@ -92,6 +93,9 @@ func (w *wire) loses() bool {
 
 func (w *wire) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	w.count(method)
+	if w.during != nil {
+		w.during()
+	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
 	if w.loses() {
 		return status.Error(codes.Unavailable, "the connection was lost")
@@ -264,20 +268,29 @@ func testFirestoreCheck(t *testing.T, l *ledger.Firestore, w *wire) {
 	}
 }
 
-// Who hangs up has nothing begun, and breaks nothing off that has begun.
+// Who hangs up has nothing begun, and breaks no claim off that has begun; but what
+// ends a claim ends with its context, for that is who settles' own.
 func testFirestoreHangsUp(t *testing.T, l *ledger.Firestore, w *wire) {
 	ctx, cancel := context.WithCancel(t.Context())
+	w.during = cancel
 	c, err := l.Claim(ctx, "a", soon())
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || ctx.Err() == nil {
+		t.Fatal(err, ctx.Err())
 	}
-	cancel()
+	if c, err = l.Note(ctx, c, "noted"); err != nil {
+		t.Error(err)
+	}
 	w.costs()
 	if _, err := l.Claim(ctx, "b", soon()); !errors.Is(err, context.Canceled) || len(w.costs()) > 0 {
 		t.Errorf("%v", err)
 	}
-	if err := l.Release(ctx, c, ledger.PutOff{}); err != nil {
-		t.Error(err)
+	for what, err := range map[string]error{"Settle": l.Settle(ctx, c, done("a")), "Release": l.Release(ctx, c, ledger.PutOff{})} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if s, err := l.Find(t.Context(), "a"); err != nil || !s.Held {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 

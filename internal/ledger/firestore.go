@@ -55,6 +55,10 @@ type record struct {
 	ExpireAt time.Time `firestore:"expireAt"`
 }
 
+// claimTime bounds a claim and a note, which nobody can break off: an instance that
+// ends has 10 s, and must still settle after them.
+const claimTime = 4 * time.Second
+
 // mostRaces is how often an entry is read again because somebody was quicker.
 const mostRaces = 5
 
@@ -77,7 +81,7 @@ func (f *Firestore) Claim(ctx context.Context, id string, t Terms) (Claim, error
 	if err := ctx.Err(); err != nil { // for once begun, it is not broken off
 		return Claim{}, err
 	}
-	ctx, cancel := unbroken(ctx, patience)
+	ctx, cancel := unbroken(ctx)
 	defer cancel()
 	holder := newHolder()
 	known := &document{entry: &entry{}} // for most jobs are new
@@ -105,7 +109,7 @@ func (f *Firestore) Claim(ctx context.Context, id string, t Terms) (Claim, error
 
 // Note implements [Ledger].
 func (f *Firestore) Note(ctx context.Context, c Claim, note string) (Claim, error) {
-	ctx, cancel := unbroken(ctx, patience)
+	ctx, cancel := unbroken(ctx)
 	defer cancel()
 	return f.change(ctx, c, func(e *entry) error { return e.note(c, f.now(), note) })
 }
@@ -169,7 +173,7 @@ func (f *Firestore) Find(ctx context.Context, id string) (State, error) {
 
 // Defer implements [Ledger].
 func (f *Firestore) Defer(ctx context.Context, key string, until time.Time) error {
-	ctx, cancel := unbroken(ctx, patience)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 	// The larger number is kept by Firestore itself, and so whoever writes when. The
 	// expiry may go back with an earlier time, but not to before a later one.
@@ -297,10 +301,10 @@ func raced(err error) bool {
 }
 
 // unbroken is ctx but for its caller's hanging up: a write that is broken off may take
-// effect, and leave a claim that nobody holds. It ends with ctx's time, and after most
-// where that is sooner.
-func unbroken(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) {
-	latest := time.Now().Add(most)
+// effect, and leave a claim that nobody holds. It ends with ctx's time, and after
+// claimTime where that is sooner.
+func unbroken(ctx context.Context) (context.Context, context.CancelFunc) {
+	latest := time.Now().Add(claimTime)
 	if deadline, bounded := ctx.Deadline(); bounded && deadline.Before(latest) {
 		latest = deadline
 	}

@@ -18,6 +18,12 @@ const (
 	askEvery = 10 * time.Second
 	// askTimeout bounds how long a caller asks for the others, and for itself.
 	askTimeout = 2 * time.Second
+	// newsAfter is how much later than the one that is shared a time is to be shared, too.
+	// Each answer to a limit of the project's names a later time, to each instance: all
+	// would write the same document every second, more than Firestore likes
+	// (https://cloud.google.com/firestore/docs/best-practices). Whoever knows the earlier
+	// time asks again this soon anyway.
+	newsAfter = askEvery
 )
 
 // Store keeps for all instances until when nobody is to spend what a key names.
@@ -42,8 +48,9 @@ type Deferrals struct {
 
 // deferral is until when nobody is to spend something.
 type deferral struct {
-	until  time.Time
-	shared bool // the store has it, or is being told
+	until time.Time
+	// shared is the time that the store has, or is being told; zero where it is to be told.
+	shared time.Time
 }
 
 // NewDeferrals makes a Deferrals. It does not ask the store yet.
@@ -105,17 +112,17 @@ func (d *Deferrals) ask(ctx context.Context) {
 func (d *Deferrals) learn(told map[string]time.Time) {
 	now := time.Now()
 	for key, until := range told {
-		if until = bounded(until, now); !until.Before(d.known[key].until) {
-			d.known[key] = deferral{until, true}
-		}
+		until = bounded(until, now)
+		known := d.known[key]
+		d.known[key] = deferral{latest(until, known.until), latest(until, known.shared)}
 	}
 	maps.DeleteFunc(d.known, func(_ string, known deferral) bool { return !known.until.After(now) })
 }
 
 // Defer has nobody spend what the key names until then, at most 24 hours ahead. That is
 // known here at once, and to the other instances by the store, whose error it gives. A
-// time that the store has, or a later one, is not written again: many calls meet the
-// same limit at once.
+// time that is less than 10 s later than the one that the store has is not written:
+// many calls meet the same limit at once, and one after the other.
 func (d *Deferrals) Defer(ctx context.Context, until time.Time, key string) error {
 	now := time.Now()
 	until = bounded(until, now)
@@ -130,32 +137,38 @@ func (d *Deferrals) Defer(ctx context.Context, until time.Time, key string) erro
 	if err != nil {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.known[key] == (deferral{until, true}) {
-			d.known[key] = deferral{until, false} // whoever meets it next tries again
+		if known := d.known[key]; known.shared.Equal(until) {
+			d.known[key] = deferral{until: known.until} // whoever meets it next tries again
 		}
 	}
 	return err
 }
 
 // keep notes the time here, and tells which one the store is to be told, if any.
-func (d *Deferrals) keep(key string, until time.Time) (latest time.Time, news bool) {
+func (d *Deferrals) keep(key string, until time.Time) (_ time.Time, news bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	known := d.known[key]
-	if !until.After(known.until) {
-		until, news = known.until, !known.shared
-	} else {
-		news = true
+	known.until = latest(until, known.until)
+	if news = !known.until.Before(known.shared.Add(newsAfter)); news {
+		known.shared = known.until
 	}
-	d.known[key] = deferral{until, true}
-	return until, news
+	d.known[key] = known
+	return known.until, news
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // bounded is a time that can be believed, in whole seconds: times that are counted
 // from several answers to one limit are the same then.
 func bounded(until, now time.Time) time.Time {
-	if latest := now.Add(maxAhead); until.After(latest) {
-		until = latest
+	if most := now.Add(maxAhead); until.After(most) {
+		until = most
 	}
 	if whole := until.Truncate(time.Second); !whole.Equal(until) {
 		until = whole.Add(time.Second)

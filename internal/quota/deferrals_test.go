@@ -217,6 +217,49 @@ func TestDeferralsTellOnce(t *testing.T) {
 	})
 }
 
+// A limit whose time moves on with each answer, as of the whole project, is written
+// every 10 s; and is known here in full, and elsewhere as far as it was.
+func TestDeferralsTellSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		all := []*quota.Deferrals{quota.NewDeferrals(s), quota.NewDeferrals(s), quota.NewDeferrals(s)}
+		for range 600 {
+			for _, d := range all {
+				deferTo(t, d, time.Now().Add(30*time.Second), "project")
+				if left(t, d, "project") < 30*time.Second {
+					t.Error("an instance does not know what it has met itself")
+				}
+			}
+			if stored := time.Until(s.deferred["project"]); stored <= 20*time.Second {
+				t.Fatalf("the store has a time in %v only", stored)
+			}
+			<-time.After(time.Second)
+		}
+		if s.told > 3*62 {
+			t.Errorf("the store was told %d times in 600 s by three", s.told)
+		}
+	})
+}
+
+// A time that the store could not be told is told by who meets the limit next, also
+// where it has an earlier one.
+func TestDeferralsTellAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		d, until := quota.NewDeferrals(s), time.Now().Add(time.Hour)
+		deferTo(t, d, until, "ada")
+		s.away = true
+		if err := d.Defer(t.Context(), until.Add(time.Minute), "ada"); !errors.Is(err, errAway) {
+			t.Error(err)
+		}
+		s.away = false
+		deferTo(t, d, until, "ada")
+		if got := s.deferred["ada"]; !got.Equal(until.Add(time.Minute)) {
+			t.Errorf("the store has %v", got)
+		}
+	})
+}
+
 // No text stops anybody for more than a day, whoever has read it.
 func TestDeferralsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

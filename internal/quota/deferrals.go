@@ -108,15 +108,17 @@ func (d *Deferrals) ask(ctx context.Context) {
 	}
 }
 
-// learn adds what others have met, and forgets what has passed.
+// learn adds what others have met, and forgets what has passed. What the store has said
+// already is not bounded anew, for then a time far ahead would never come; and therefore
+// is kept for as long as the store may say it.
 func (d *Deferrals) learn(told map[string]time.Time) {
 	now := time.Now()
-	for key, until := range told {
-		until = bounded(until, now)
-		known := d.known[key]
-		d.known[key] = deferral{latest(until, known.until), latest(until, known.shared)}
+	for key, stored := range told {
+		if known := d.known[key]; stored.After(known.shared) {
+			d.known[key] = deferral{latest(bounded(stored, now), known.until), stored}
+		}
 	}
-	maps.DeleteFunc(d.known, func(_ string, known deferral) bool { return !known.until.After(now) })
+	maps.DeleteFunc(d.known, func(_ string, known deferral) bool { return !latest(known.until, known.shared).After(now) })
 }
 
 // Defer has nobody spend what the key names until then, at most 24 hours ahead. That is

@@ -271,5 +271,16 @@ func TestDeferralsAreBounded(t *testing.T) {
 		if a, g := left(t, d, "ada"), left(t, d, "grace"); a > day || g > day || a == 0 || g == 0 {
 			t.Errorf("stopped for %v and %v", a, g)
 		}
+		for range 25 * 60 { // the store says it again and again
+			<-time.After(time.Minute)
+			left(t, d, "grace")
+		}
+		if g := left(t, d, "grace"); g != 0 {
+			t.Errorf("stopped for another %v after a day", g)
+		}
+		deferTo(t, d, time.Now().Add(time.Hour), "grace")
+		if g := left(t, d, "grace"); g != time.Hour {
+			t.Errorf("stopped for %v, by what was met an hour before", g)
+		}
 	})
 }

@@ -360,7 +360,7 @@ var promises = map[string]func(*subject, *testing.T){
 		}
 		deferred := func(want map[string]time.Time) {
 			t.Helper()
-			got, err := s.Deferred(ctx)
+			got, err := s.Deferred(ctx, time.Time{})
 			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
 				t.Error(err, diff)
 			}
@@ -374,5 +374,36 @@ var promises = map[string]func(*subject, *testing.T){
 			t.Fatal(err)
 		}
 		deferred(map[string]time.Time{"ada": later.Add(time.Hour)})
+	},
+	"what was deferred since": func(s *subject, t *testing.T) {
+		began := s.now()
+		until := began.Add(time.Hour).UTC()
+		defers := func(key string, until time.Time) {
+			t.Helper()
+			if err := s.Defer(t.Context(), key, until); err != nil {
+				t.Fatal(err)
+			}
+		}
+		since := func(at time.Time, want map[string]time.Time) {
+			t.Helper()
+			got, err := s.Deferred(t.Context(), at)
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+				t.Error(err, diff)
+			}
+		}
+		defers("ada", until)
+		defers("grace", until)
+		defers("shortly", began.Add(time.Minute))
+		s.pass(time.Minute)
+		defers("project", until)
+		defers("ada", until.Add(time.Hour)) // whoever knows the time before is told
+		all := map[string]time.Time{"ada": until.Add(time.Hour), "grace": until, "project": until}
+		since(time.Time{}, all)
+		since(began, all)
+		since(began.Add(time.Second), map[string]time.Time{"ada": until.Add(time.Hour), "project": until})
+		since(began.Add(time.Minute), map[string]time.Time{"ada": until.Add(time.Hour), "project": until})
+		since(began.Add(time.Minute+time.Second), nil)
+		s.pass(2 * time.Hour)
+		since(time.Time{}, nil)
 	},
 }

@@ -85,6 +85,9 @@ func (e *entry) end(c Claim, now time.Time, r *jobs.Result, p PutOff) error {
 	return nil
 }
 
+// deferral is until when nobody is to spend something, and when that was set.
+type deferral struct{ until, set time.Time }
+
 // state is what Find tells.
 func (e *entry) state(now time.Time) State {
 	if !now.Before(e.Expires) {

@@ -31,7 +31,7 @@ var _ Ledger = (*File)(nil)
 // The tables of the file. They are its format: another one takes other names.
 const (
 	jobsTable     table = "onbehalf-jobs"     // by the beginning of the id's SHA-256: when to forget it, and an entry
-	deferredTable table = "onbehalf-deferred" // by key: until when
+	deferredTable table = "onbehalf-deferred" // by key: until when, and since when that is known
 	goneTable     table = "onbehalf-gone"     // by the name of a File that is open no more: since when
 )
 
@@ -192,24 +192,24 @@ func (f *File) Find(ctx context.Context, id string) (s State, err error) {
 // Defer implements [Ledger].
 func (f *File) Defer(ctx context.Context, key string, until time.Time) error {
 	return f.run(ctx, func(t *tables) error {
-		if !until.After(t.time(deferredTable, []byte(key))) {
+		if !until.After(readTime(t.get(deferredTable, []byte(key)))) {
 			return nil
 		}
-		return t.putTime(deferredTable, []byte(key), until)
+		return t.put(deferredTable, []byte(key), appendTime(appendTime(nil, until), f.now()))
 	})
 }
 
 // Deferred implements [Ledger].
-func (f *File) Deferred(ctx context.Context) (deferred map[string]time.Time, err error) {
+func (f *File) Deferred(ctx context.Context, since time.Time) (deferred map[string]time.Time, err error) {
 	err = f.run(ctx, func(t *tables) error {
-		deferred = t.times(deferredTable)
-		for key, until := range deferred {
-			if f.now().Before(until) {
-				continue
-			}
-			delete(deferred, key)
-			if err := t.delete(deferredTable, []byte(key)); err != nil {
-				return err
+		deferred = make(map[string]time.Time)
+		for key, d := range t.deferrals() {
+			if !f.now().Before(d.until) {
+				if err := t.delete(deferredTable, []byte(key)); err != nil {
+					return err
+				}
+			} else if !d.set.Before(since) {
+				deferred[key] = d.until
 			}
 		}
 		return nil

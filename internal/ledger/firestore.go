@@ -6,9 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"cloud.google.com/go/firestore"
+	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -24,7 +26,9 @@ import (
 //   - one that is put off: 2 writes, and then each time it is tried 1 failed write,
 //     1 read and 2 writes, or without the writes where its time has not come
 //   - a note: 1 write more
-//   - to look: 1 read; what is deferred: 1 write, and 1 read of each for who asks
+//   - to look: 1 read
+//   - what is deferred: 1 write, and for who asks 1 read of each that was deferred
+//     since; 1 where there are none
 //
 // The claim of a new job, the note and the end of a claim are one round trip each.
 //
@@ -178,26 +182,38 @@ func (f *Firestore) Defer(ctx context.Context, key string, until time.Time) erro
 	// The larger number is kept by Firestore itself, and so whoever writes when. The
 	// expiry may go back with an earlier time, but not to before a later one.
 	_, err := f.document(deferredCollection, key).Set(ctx, map[string]any{
-		"key": key, "until": firestore.FieldTransformMaximum(until.UnixNano()), "expireAt": until.Add(Keep),
+		"key": key, "until": firestore.FieldTransformMaximum(until.UnixNano()),
+		setField: firestore.FieldTransformMaximum(f.now().UnixNano()), "expireAt": until.Add(Keep),
 	}, firestore.MergeAll)
 	return f.problem(err)
 }
 
-// mostDeferred bounds what Deferred reads: those that are deferred the longest.
+// setField is when a deferral was set, by which they are searched: by until, all that
+// are far ahead would be read each time.
+const setField = "set"
+
+// mostDeferred bounds what Deferred reads, to those that were set last: a limit that is
+// met again and again is among them, and of another one somebody is told once more.
 const mostDeferred = 10_000
 
 // Deferred implements [Ledger].
-func (f *Firestore) Deferred(ctx context.Context) (map[string]time.Time, error) {
+func (f *Firestore) Deferred(ctx context.Context, since time.Time) (map[string]time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	const until = "until"
-	found, err := f.client.Collection(deferredCollection).Where(until, ">", f.now().UnixNano()).
-		OrderBy(until, firestore.Desc).Limit(mostDeferred).Documents(ctx).GetAll()
-	if err != nil {
-		return nil, f.problem(err)
+	query := f.client.Collection(deferredCollection).OrderBy(setField, firestore.Desc).Limit(mostDeferred)
+	if !since.IsZero() {
+		query = query.Where(setField, ">=", since.UnixNano())
 	}
-	deferred := make(map[string]time.Time, len(found))
-	for _, snapshot := range found {
+	deferred, found := make(map[string]time.Time), query.Documents(ctx)
+	defer found.Stop()
+	for {
+		snapshot, err := found.Next()
+		if errors.Is(err, iterator.Done) {
+			return deferred, nil
+		}
+		if err != nil {
+			return deferred, f.problem(err)
+		}
 		var d struct {
 			Key   string `firestore:"key"`
 			Until int64  `firestore:"until"`
@@ -205,9 +221,10 @@ func (f *Firestore) Deferred(ctx context.Context) (map[string]time.Time, error) 
 		if err := snapshot.DataTo(&d); err != nil {
 			return nil, f.problem(errUnreadable)
 		}
-		deferred[d.Key] = time.Unix(0, d.Until)
+		if until := time.Unix(0, d.Until); f.now().Before(until) {
+			deferred[d.Key] = until
+		}
 	}
-	return deferred, nil
 }
 
 // Check sees whether the database can be read and written. It writes nothing.

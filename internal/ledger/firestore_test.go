@@ -48,6 +48,7 @@ func TestFirestore(t *testing.T) {
 		"one takes over":             testFirestoreTakesOverOnce,
 		"it is checked":              testFirestoreCheck,
 		"nobody waits for an answer": testFirestoreHangsUp,
+		"an answer does not end":     testFirestoreStops,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &wire{}
@@ -64,6 +65,7 @@ type wire struct {
 	asked  map[string]int
 	lose   int    // so many answers to writes
 	during func() // happens during each write
+	silent int    // after so many messages of an answer; 0 is never
 }
 
 func (w *wire) count(method string) {
@@ -105,7 +107,25 @@ func (w *wire) unary(ctx context.Context, method string, req, reply any, cc *grp
 
 func (w *wire) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	w.count(method)
-	return open(ctx, desc, cc, method, opts...)
+	s, err := open(ctx, desc, cc, method, opts...)
+	if err != nil || w.silent == 0 {
+		return s, err
+	}
+	return &stops{s, w.silent}, nil
+}
+
+// stops is an answer of which the rest does not come.
+type stops struct {
+	grpc.ClientStream
+	left int
+}
+
+func (s *stops) RecvMsg(m any) error {
+	if s.left--; s.left < 0 {
+		<-s.Context().Done()
+		return status.FromContextError(s.Context().Err()).Err()
+	}
+	return s.ClientStream.RecvMsg(m)
 }
 
 func openFirestore(t *testing.T, address, project string, w *wire) *ledger.Firestore {
@@ -167,7 +187,7 @@ func testFirestoreCosts(t *testing.T, l *ledger.Firestore, w *wire) {
 		{"a note", func() error { return ignore(l.Note(ctx, must(claim("d")), "n")) }, map[string]int{write: 2}},
 		{"a look", func() error { _, err := l.Find(ctx, "a"); return err }, map[string]int{read: 1}},
 		{"a deferral", func() error { return l.Defer(ctx, "ada", later.NotBefore) }, map[string]int{write: 1}},
-		{"what is deferred", func() error { _, err := l.Deferred(ctx); return err }, map[string]int{search: 1}},
+		{"what is deferred", func() error { _, err := l.Deferred(ctx, time.Time{}); return err }, map[string]int{search: 1}},
 	} {
 		w.costs()
 		if err := step.do(); err != nil {
@@ -291,6 +311,24 @@ func testFirestoreHangsUp(t *testing.T, l *ledger.Firestore, w *wire) {
 	}
 	if s, err := l.Find(t.Context(), "a"); err != nil || !s.Held {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Of more keys than arrive in time there are those that were deferred last.
+func testFirestoreStops(t *testing.T, l *ledger.Firestore, w *wire) {
+	began := time.Now()
+	for i := range 4 {
+		ledger.SetClock(l, func() time.Time { return began.Add(time.Duration(i) * time.Second) })
+		if err := l.Defer(t.Context(), fmt.Sprint(i), began.Add(time.Duration(4-i)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.silent = 2
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	got, err := l.Deferred(ctx, began)
+	if !errors.Is(err, context.DeadlineExceeded) || len(got) != 2 || got["3"].IsZero() || got["2"].IsZero() {
+		t.Errorf("%v, %v; want the last two", got, err)
 	}
 }
 

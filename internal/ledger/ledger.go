@@ -54,8 +54,11 @@ type Ledger interface {
 	// Defer has nobody spend what key names, such as a user's quota, until then. An
 	// earlier time than the one that is kept changes nothing.
 	Defer(ctx context.Context, key string, until time.Time) error
-	// Deferred are the keys whose time has not come, each with its time.
-	Deferred(ctx context.Context) (map[string]time.Time, error)
+	// Deferred are the keys whose time has not come, each with its time: those that were
+	// deferred since then, by the clocks of who did; of zero, all. There may be others
+	// among them, and of very many there are those that were deferred last. Where ctx
+	// ends before all are read, there are some beside the error.
+	Deferred(ctx context.Context, since time.Time) (map[string]time.Time, error)
 	// Close ends what the ledger has open. What is held stays so, until its time
 	// is up; but a [File] gives it free.
 	Close() error

@@ -27,7 +27,7 @@ type Memory struct {
 	entries  map[string]*remembered
 	idle     *list.List // ids of the entries that may be forgotten, oldest first
 	bytes    int        // that those take, about
-	deferred map[string]time.Time
+	deferred map[string]deferral
 }
 
 type remembered struct {
@@ -44,7 +44,7 @@ func NewMemory(maxBytes int) *Memory {
 	if maxBytes <= 0 {
 		maxBytes = DefaultMaxBytes
 	}
-	return &Memory{maxBytes: maxBytes, now: time.Now, entries: make(map[string]*remembered), idle: list.New(), deferred: make(map[string]time.Time)}
+	return &Memory{maxBytes: maxBytes, now: time.Now, entries: make(map[string]*remembered), idle: list.New(), deferred: make(map[string]deferral)}
 }
 
 // Claim implements [Ledger].
@@ -130,19 +130,25 @@ func (m *Memory) Find(_ context.Context, id string) (State, error) {
 func (m *Memory) Defer(_ context.Context, key string, until time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if until.After(m.deferred[key]) {
-		m.deferred[key] = until
+	if until.After(m.deferred[key].until) {
+		m.deferred[key] = deferral{until: until, set: m.now()}
 	}
 	return nil
 }
 
 // Deferred implements [Ledger].
-func (m *Memory) Deferred(context.Context) (map[string]time.Time, error) {
+func (m *Memory) Deferred(_ context.Context, since time.Time) (map[string]time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
-	maps.DeleteFunc(m.deferred, func(_ string, until time.Time) bool { return !now.Before(until) })
-	return maps.Clone(m.deferred), nil
+	maps.DeleteFunc(m.deferred, func(_ string, d deferral) bool { return !now.Before(d.until) })
+	deferred := make(map[string]time.Time)
+	for key, d := range m.deferred {
+		if !d.set.Before(since) {
+			deferred[key] = d.until
+		}
+	}
+	return deferred, nil
 }
 
 // Close implements [Ledger].

@@ -58,8 +58,6 @@ func (t *tables) delete(in table, key []byte) error {
 	return t.bucket(in).Delete(key)
 }
 
-func (t *tables) time(in table, key []byte) time.Time { return readTime(t.get(in, key)) }
-
 func (t *tables) putTime(in table, key []byte, at time.Time) error {
 	return t.put(in, key, appendTime(nil, at))
 }
@@ -69,6 +67,15 @@ func (t *tables) times(in table) map[string]time.Time {
 	all := make(map[string]time.Time)
 	for key, value := range t.each(in, nil) {
 		all[string(key)] = readTime(value)
+	}
+	return all
+}
+
+// deferrals are all that there are.
+func (t *tables) deferrals() map[string]deferral {
+	all := make(map[string]deferral)
+	for key, value := range t.each(deferredTable, nil) {
+		all[string(key)] = deferral{until: readTime(value), set: readTime(value[min(timeBytes, len(value)):])}
 	}
 	return all
 }

@@ -18,6 +18,9 @@ const (
 	askEvery = 10 * time.Second
 	// askTimeout bounds how long a caller asks for the others, and for itself.
 	askTimeout = 2 * time.Second
+	// overlap is asked for twice, so that nobody's write is missed that was late, or
+	// whose clock is.
+	overlap = time.Minute
 	// newsAfter is how much later than the one that is shared a time is to be shared, too.
 	// Each answer to a limit of the project's names a later time, to each instance: all
 	// would write the same document every second, more than Firestore likes
@@ -30,8 +33,9 @@ const (
 type Store interface {
 	// Defer keeps the time, unless a later one is kept for the key.
 	Defer(ctx context.Context, key string, until time.Time) error
-	// Deferred are the keys whose time has not come.
-	Deferred(ctx context.Context) (map[string]time.Time, error)
+	// Deferred are the keys that were deferred since then, and whose time has not come;
+	// where ctx ends before, those that are known by then.
+	Deferred(ctx context.Context, since time.Time) (map[string]time.Time, error)
 }
 
 // Deferrals are the times that Google has named, before which nobody is to spend what
@@ -43,6 +47,7 @@ type Deferrals struct {
 	mu     sync.Mutex
 	known  map[string]deferral
 	next   time.Time // when the store is asked again
+	told   time.Time // when the store was asked last, and answered
 	asking bool
 }
 
@@ -59,11 +64,11 @@ func NewDeferrals(s Store) *Deferrals {
 }
 
 // Until is the latest time of any of the keys; zero where all may be spent. It asks the
-// store every 10 s: one caller does so, for 2 s at most, while the others use what is
-// known, as does that one where the store does not answer.
+// store every 10 s for what is new: one caller does so, for 2 s at most, while the others
+// use what is known, as does that one where the store does not answer.
 func (d *Deferrals) Until(ctx context.Context, keys ...string) (until time.Time) {
-	if d.due() {
-		d.ask(ctx)
+	if since, due := d.due(); due {
+		d.ask(ctx, since)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,34 +83,43 @@ func (d *Deferrals) Until(ctx context.Context, keys ...string) (until time.Time)
 	return until
 }
 
-// due tells whether it is for this caller to ask the store.
-func (d *Deferrals) due() bool {
+// due tells whether it is for this caller to ask the store, and since when: first for
+// all that can still count, for nothing is deferred for longer than maxAhead.
+func (d *Deferrals) due() (since time.Time, due bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.asking || time.Now().Before(d.next) {
-		return false
+	now := time.Now()
+	if d.asking || now.Before(d.next) {
+		return time.Time{}, false
 	}
 	d.asking = true
-	return true
+	return latest(d.told, now.Add(-maxAhead)).Add(-overlap), true
 }
 
-// ask learns what other instances have met.
-func (d *Deferrals) ask(ctx context.Context) {
+// ask learns what other instances have met. Of more than can be told within its time it
+// learns what was deferred last: to ask for the rest again and again would cost more
+// than that whoever meets it is told by Google.
+func (d *Deferrals) ask(ctx context.Context, since time.Time) {
 	var told map[string]time.Time
+	answered, now := false, time.Now()
 	defer func() { // also where the store panics
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.asking = false
-		if ctx.Err() == nil { // one who gave up while it asked leaves that to the next
-			d.next = time.Now().Add(askEvery)
-		}
 		d.learn(told)
+		if ctx.Err() != nil { // one who gave up while it asked leaves that to the next
+			return
+		}
+		d.next = time.Now().Add(askEvery)
+		if answered {
+			d.told = now
+		}
 	}()
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if answer, err := d.store.Deferred(limited); err == nil {
-		told = answer
-	}
+	var err error
+	told, err = d.store.Deferred(limited, since)
+	answered = err == nil || limited.Err() != nil && len(told) > 0
 }
 
 // learn adds what others have met, and forgets what has passed. What the store has said

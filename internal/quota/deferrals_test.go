@@ -3,6 +3,7 @@ package quota_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,7 +16,10 @@ import (
 type shared struct {
 	mu           sync.Mutex
 	deferred     map[string]time.Time
+	set          map[string]time.Time
 	asked, told  int
+	gave         int                  // keys to who asked
+	soon         map[string]time.Time // is given also where there is no time for more
 	slow         time.Duration
 	away, panics bool
 }
@@ -47,12 +51,12 @@ func (s *shared) Defer(ctx context.Context, key string, until time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if until.After(s.deferred[key]) {
-		s.deferred[key] = until
+		s.deferred[key], s.set[key] = until, time.Now()
 	}
 	return nil
 }
 
-func (s *shared) Deferred(ctx context.Context) (map[string]time.Time, error) {
+func (s *shared) Deferred(ctx context.Context, since time.Time) (map[string]time.Time, error) {
 	s.mu.Lock()
 	s.asked++
 	s.mu.Unlock()
@@ -60,18 +64,23 @@ func (s *shared) Deferred(ctx context.Context) (map[string]time.Time, error) {
 		panic("the store panics")
 	}
 	if err := s.wait(ctx); err != nil {
-		return nil, err
+		return s.soon, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := map[string]time.Time{}
+	news := map[string]time.Time{}
 	for key, until := range s.deferred {
-		all[key] = until
+		if !s.set[key].Before(since) {
+			news[key] = until
+		}
 	}
-	return all, nil
+	s.gave += len(news)
+	return news, nil
 }
 
-func newShared() *shared { return &shared{deferred: map[string]time.Time{}} }
+func newShared() *shared {
+	return &shared{deferred: map[string]time.Time{}, set: map[string]time.Time{}}
+}
 
 func deferTo(t *testing.T, d *quota.Deferrals, until time.Time, key string) {
 	t.Helper()
@@ -188,7 +197,7 @@ func TestDeferralsWithoutTheStore(t *testing.T) {
 			d.Until(t.Context(), "ada")
 		}()
 		s.panics = false
-		s.deferred["grace"] = until
+		s.deferred["grace"], s.set["grace"] = until, time.Now()
 		<-time.After(10 * time.Second)
 		if left(t, d, "grace") == 0 {
 			t.Error("after a panic nobody asks any more")
@@ -213,6 +222,97 @@ func TestDeferralsTellOnce(t *testing.T) {
 		g.Wait()
 		if s.told > 2 {
 			t.Errorf("the store was told %d times", s.told)
+		}
+	})
+}
+
+// What is deferred for long is told once, with what overlaps, and not every 10 s; what
+// is deferred anew, or for longer, is told within 10 s.
+func TestDeferralsAskForNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		here, there := quota.NewDeferrals(s), quota.NewDeferrals(s)
+		const users = 1000
+		for i := range users {
+			deferTo(t, here, time.Now().Add(20*time.Hour), fmt.Sprint(i))
+		}
+		<-time.After(10 * time.Hour)
+		if left(t, there, "0") != 10*time.Hour || s.gave != users {
+			t.Errorf("%d were told at first, and 0 is stopped for %v", s.gave, left(t, there, "0"))
+		}
+		for range 360 {
+			<-time.After(10 * time.Second)
+			left(t, there, "0")
+		}
+		if s.gave != users {
+			t.Errorf("%d were told again", s.gave-users)
+		}
+		deferTo(t, here, time.Now().Add(23*time.Hour), "0")
+		deferTo(t, here, time.Now().Add(time.Hour), "project")
+		for range 100 {
+			<-time.After(10 * time.Second)
+			left(t, there, "0")
+		}
+		if s.gave > users+2*8 {
+			t.Errorf("of two %d were told", s.gave-users)
+		}
+		if left(t, there, "0") < 22*time.Hour || left(t, there, "project") == 0 || left(t, there, "1") == 0 {
+			t.Error("not all is known there")
+		}
+	})
+}
+
+// A write that comes late, or of a clock that is, is not missed.
+func TestDeferralsOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		d := quota.NewDeferrals(s)
+		<-time.After(time.Hour)
+		left(t, d, "ada")
+		s.deferred["ada"], s.set["ada"] = time.Now().Add(time.Hour), time.Now().Add(-45*time.Second)
+		<-time.After(10 * time.Second)
+		if left(t, d, "ada") == 0 {
+			t.Error("it was missed")
+		}
+	})
+}
+
+// Of more than the store can tell in time what came counts, and is not asked for again;
+// where nothing came, or who asked gave up, the next one asks for all.
+func TestDeferralsAskForAllOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		until := time.Now().Add(20 * time.Hour)
+		for _, key := range []string{"ada", "project"} {
+			s.deferred[key], s.set[key] = until, time.Now()
+		}
+		<-time.After(time.Hour)
+		cut := map[string]time.Time{"project": until}
+		for name, c := range map[string]struct {
+			soon map[string]time.Time
+			slow time.Duration
+			away bool
+			time time.Duration // of who asks first
+			want int           // told to who asks next
+		}{
+			"some came":              {soon: cut, slow: time.Minute, time: time.Hour},
+			"none came":              {slow: time.Minute, time: time.Hour, want: 2},
+			"it is away":             {away: true, time: time.Hour, want: 2},
+			"it broke off":           {soon: cut, away: true, time: time.Hour, want: 2},
+			"some came, who gave up": {soon: cut, slow: time.Minute, time: time.Second, want: 2},
+		} {
+			d := quota.NewDeferrals(s)
+			s.soon, s.slow, s.away = c.soon, c.slow, c.away
+			ctx, cancel := context.WithTimeout(t.Context(), c.time)
+			if stopped := !d.Until(ctx, "project").IsZero(); stopped != (c.soon != nil) {
+				t.Errorf("%s: the project is stopped: %t", name, stopped)
+			}
+			cancel()
+			s.soon, s.slow, s.away, s.gave = nil, 0, false, 0
+			<-time.After(10 * time.Second)
+			if left(t, d, "ada"); s.gave != c.want {
+				t.Errorf("%s: %d were told next; want %d", name, s.gave, c.want)
+			}
 		}
 	})
 }
@@ -267,7 +367,7 @@ func TestDeferralsAreBounded(t *testing.T) {
 		d := quota.NewDeferrals(s)
 		const day = 24*time.Hour + time.Second
 		deferTo(t, d, time.Now().AddDate(9, 0, 0), "ada")
-		s.deferred["grace"] = time.Now().AddDate(9, 0, 0)
+		s.deferred["grace"], s.set["grace"] = time.Now().AddDate(9, 0, 0), time.Now().AddDate(9, 0, 0)
 		if a, g := left(t, d, "ada"), left(t, d, "grace"); a > day || g > day || a == 0 || g == 0 {
 			t.Errorf("stopped for %v and %v", a, g)
 		}

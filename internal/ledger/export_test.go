@@ -17,6 +17,9 @@ func SetClock(l Ledger, now func() time.Time) {
 	}
 }
 
+// Entries counts what is in memory.
+func (m *Memory) Entries() int { return len(m.entries) }
+
 // Entries counts what is in the file.
 func (f *File) Entries() (n int, err error) {
 	err = f.run(context.Background(), func(t *tables) error {

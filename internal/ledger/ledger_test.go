@@ -52,3 +52,46 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("a job that is held was forgotten: %v", err)
 	}
 }
+
+// What nobody ever ends, for its attempt panicked or nobody came to look what it did,
+// is forgotten once it has expired, and not before.
+func TestMemoryForgets(t *testing.T) {
+	l, ctx, now := ledger.NewMemory(0), t.Context(), time.Now()
+	ledger.SetClock(l, func() time.Time { return now })
+	claim := func(id string) ledger.Claim {
+		t.Helper()
+		c, err := l.Claim(ctx, id, ledger.Terms{Until: now.Add(time.Minute)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	inDoubt := func(c ledger.Claim) {
+		t.Helper()
+		if err := l.Release(ctx, c, ledger.PutOff{Doubt: now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		claim(fmt.Sprint("held ", i))
+		inDoubt(claim(fmt.Sprint("in doubt ", i)))
+	}
+	noted, released := claim("noted"), claim("released")
+	now = now.Add(time.Hour) // what is touched again is kept for longer
+	claim("held 7")
+	inDoubt(claim("in doubt 7"))
+	inDoubt(released)
+	if _, err := l.Note(ctx, noted, "n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		pass time.Duration
+		want int // with the one that is claimed then
+	}{{ledger.Keep - time.Hour - time.Second, 203}, {time.Second, 6}, {time.Hour, 3}} {
+		now = now.Add(step.pass)
+		claim(fmt.Sprint("new ", step.pass))
+		if n := l.Entries(); n != step.want {
+			t.Errorf("%d entries; want %d", n, step.want)
+		}
+	}
+}

@@ -27,12 +27,14 @@ type Memory struct {
 	entries  map[string]*remembered
 	idle     *list.List // ids of the entries that may be forgotten, oldest first
 	bytes    int        // that those take, about
+	kept     *list.List // ids of the others, in the order in which they expire
 	deferred map[string]deferral
 }
 
 type remembered struct {
 	entry
-	idle  *list.Element // nil while an attempt holds the job, or its call is in doubt
+	place *list.Element // in one of the lists: in kept while an attempt holds the job, or its call is in doubt
+	idle  bool
 	bytes int
 }
 
@@ -44,13 +46,14 @@ func NewMemory(maxBytes int) *Memory {
 	if maxBytes <= 0 {
 		maxBytes = DefaultMaxBytes
 	}
-	return &Memory{maxBytes: maxBytes, now: time.Now, entries: make(map[string]*remembered), idle: list.New(), deferred: make(map[string]deferral)}
+	return &Memory{maxBytes: maxBytes, now: time.Now, entries: make(map[string]*remembered), idle: list.New(), kept: list.New(), deferred: make(map[string]deferral)}
 }
 
 // Claim implements [Ledger].
 func (m *Memory) Claim(_ context.Context, id string, t Terms) (Claim, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.forget()
 	e := m.entries[id]
 	if e == nil {
 		e = &remembered{}
@@ -60,12 +63,33 @@ func (m *Memory) Claim(_ context.Context, id string, t Terms) (Claim, error) {
 		return c, err
 	}
 	m.entries[id] = e
-	if e.idle != nil {
-		m.idle.Remove(e.idle)
-		e.idle = nil
-		m.bytes -= e.bytes
-	}
+	m.keep(e)
 	return c, nil
+}
+
+// forget drops what has expired of that which is kept: whose attempt has not ended it,
+// for it panicked, or whose doubt nobody has come to end.
+func (m *Memory) forget() {
+	for now, first := m.now(), m.kept.Front(); first != nil; first = m.kept.Front() {
+		id, _ := first.Value.(string)
+		if now.Before(m.entries[id].Expires) {
+			return
+		}
+		m.kept.Remove(first)
+		delete(m.entries, id)
+	}
+}
+
+// keep has an entry that was just changed kept until it expires: as the last.
+func (m *Memory) keep(e *remembered) {
+	switch {
+	case e.idle:
+		m.idle.Remove(e.place)
+		m.bytes -= e.bytes
+	case e.place != nil:
+		m.kept.Remove(e.place)
+	}
+	e.place, e.idle = m.kept.PushBack(e.ID), false
 }
 
 // Note implements [Ledger].
@@ -79,6 +103,7 @@ func (m *Memory) Note(_ context.Context, c Claim, note string) (Claim, error) {
 	if err := e.note(c, m.now(), note); err != nil {
 		return c, err
 	}
+	m.keep(e)
 	return e.held(), nil
 }
 
@@ -103,9 +128,11 @@ func (m *Memory) end(c Claim, result *jobs.Result, p PutOff) error {
 		return err
 	}
 	if result == nil && !p.Doubt.IsZero() {
-		return nil // what may have been done must not be forgotten
+		m.keep(e) // what may have been done must not be forgotten
+		return nil
 	}
-	e.idle = m.idle.PushBack(c.ID)
+	m.kept.Remove(e.place)
+	e.place, e.idle = m.idle.PushBack(c.ID), true
 	e.bytes = size(c.ID, result)
 	m.bytes += e.bytes
 	for m.bytes > m.maxBytes {

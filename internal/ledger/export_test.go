@@ -17,6 +17,9 @@ func SetClock(l Ledger, now func() time.Time) {
 	}
 }
 
+// SetLongest has claims and notes take longer.
+func (f *Firestore) SetLongest(d time.Duration) { f.longest = d }
+
 // Entries counts what is in memory.
 func (m *Memory) Entries() int { return len(m.entries) }
 

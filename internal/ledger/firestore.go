@@ -40,6 +40,7 @@ type Firestore struct {
 	project string
 	name    string // the database's
 	now     func() time.Time
+	longest time.Duration // a claim or a note takes
 }
 
 var _ Ledger = (*Firestore)(nil)
@@ -77,7 +78,7 @@ func OpenFirestore(ctx context.Context, project, database string, opts ...option
 			Fix: "See that the application default credentials are usable, and FIRESTORE_EMULATOR_HOST is HOST:PORT where it is set", err: err,
 		}
 	}
-	return &Firestore{client: client, project: project, name: database, now: time.Now}, nil
+	return &Firestore{client: client, project: project, name: database, now: time.Now, longest: claimTime}, nil
 }
 
 // Claim implements [Ledger].
@@ -85,7 +86,7 @@ func (f *Firestore) Claim(ctx context.Context, id string, t Terms) (Claim, error
 	if err := ctx.Err(); err != nil { // for once begun, it is not broken off
 		return Claim{}, err
 	}
-	ctx, cancel := unbroken(ctx)
+	ctx, cancel := f.unbroken(ctx)
 	defer cancel()
 	holder := newHolder()
 	known := &document{entry: &entry{}} // for most jobs are new
@@ -113,7 +114,7 @@ func (f *Firestore) Claim(ctx context.Context, id string, t Terms) (Claim, error
 
 // Note implements [Ledger].
 func (f *Firestore) Note(ctx context.Context, c Claim, note string) (Claim, error) {
-	ctx, cancel := unbroken(ctx)
+	ctx, cancel := f.unbroken(ctx)
 	defer cancel()
 	return f.change(ctx, c, func(e *entry) error { return e.note(c, f.now(), note) })
 }
@@ -320,8 +321,8 @@ func raced(err error) bool {
 // unbroken is ctx but for its caller's hanging up: a write that is broken off may take
 // effect, and leave a claim that nobody holds. It ends with ctx's time, and after
 // claimTime where that is sooner.
-func unbroken(ctx context.Context) (context.Context, context.CancelFunc) {
-	latest := time.Now().Add(claimTime)
+func (f *Firestore) unbroken(ctx context.Context) (context.Context, context.CancelFunc) {
+	latest := time.Now().Add(f.longest)
 	if deadline, bounded := ctx.Deadline(); bounded && deadline.Before(latest) {
 		latest = deadline
 	}

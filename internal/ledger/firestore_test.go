@@ -30,7 +30,9 @@ func TestFirestore(t *testing.T) {
 	address := firestoreEmulator(t)
 	var projects atomic.Int32
 	open := func(t *testing.T, w *wire) *ledger.Firestore { // each project is a world of its own
-		return openFirestore(t, address, fmt.Sprint("world-", projects.Add(1)), w)
+		l := openFirestore(t, address, fmt.Sprint("world-", projects.Add(1)), w)
+		l.SetLongest(30 * time.Second) // for the emulator on a busy machine
+		return l
 	}
 	warm := open(t, &wire{}) // the first answer of a Java program may take long
 	for err := warm.Check(t.Context()); err != nil; err = warm.Check(t.Context()) {

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -374,6 +375,49 @@ var promises = map[string]func(*subject, *testing.T){
 			t.Fatal(err)
 		}
 		deferred(map[string]time.Time{"ada": later.Add(time.Hour)})
+	},
+	"a panic is its own caller's": func(s *subject, t *testing.T) {
+		s.settle(s.claim("a"), done("a"))
+		panicked := func(terms ledger.Terms) (value any) {
+			defer func() { value = recover() }()
+			_, err := s.Claim(t.Context(), "a", terms)
+			t.Errorf("no panic, but %v", err)
+			return nil
+		}
+		const word = "not today"
+		terms := s.soon()
+		terms.Again = func(jobs.Result) bool { panic(word) }
+		var group sync.WaitGroup
+		for i := range 10 { // among others', which go on
+			group.Go(func() {
+				if value := panicked(terms); value != word {
+					t.Errorf("panicked with %v", value)
+				}
+			})
+			group.Go(func() {
+				id := fmt.Sprint("job ", i)
+				c, err := s.Claim(t.Context(), id, s.soon())
+				if err == nil {
+					err = s.Settle(t.Context(), c, done(id))
+				}
+				if err != nil {
+					t.Errorf("%s: %v", id, err)
+				}
+			})
+		}
+		group.Wait()
+		terms.Again = func(jobs.Result) bool { var none *jobs.Result; return none.Status == "" }
+		if _, is := panicked(terms).(runtime.Error); !is {
+			t.Error("of nil there is another panic")
+		}
+		for i := range 10 {
+			if id := fmt.Sprint("job ", i); s.find(id).Result == nil || s.find(id).Attempts != 1 {
+				t.Errorf("%s: %+v", id, s.find(id))
+			}
+		}
+		if r := s.find("a").Result; r == nil || r.Status != jobs.Succeeded {
+			t.Errorf("%+v", r)
+		}
 	},
 	"what was deferred since": func(s *subject, t *testing.T) {
 		began := s.now()

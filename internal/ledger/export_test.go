@@ -47,3 +47,13 @@ func (f *File) HasGone(name string) (gone bool, err error) {
 func (f *File) Overwrite(id string, value []byte) error {
 	return f.run(context.Background(), func(t *tables) error { return t.put(jobsTable, key(id), value) })
 }
+
+// PanicAfter panics in the middle of an operation that has written something.
+func (f *File) PanicAfter(id string, value []byte) error {
+	return f.run(context.Background(), func(t *tables) error {
+		if err := t.put(jobsTable, key(id), value); err != nil {
+			return err
+		}
+		panic(value)
+	})
+}

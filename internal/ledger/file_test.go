@@ -300,6 +300,22 @@ func TestFileHoldsSomethingElse(t *testing.T) {
 	}
 }
 
+// Of an operation that panics nothing is kept, and the ledger goes on.
+func TestFilePanics(t *testing.T) {
+	l := openFile(t, filepath.Join(t.TempDir(), "ledger"))
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("who asked for it does not learn of the panic")
+			}
+		}()
+		t.Error(l.PanicAfter("a", []byte("half")))
+	}()
+	if err := settle(l, "a"); err != nil {
+		t.Error(err)
+	}
+}
+
 // A ledger that was deleted is not begun anew under who uses it.
 func TestFileIsDeleted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")

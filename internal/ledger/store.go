@@ -53,10 +53,43 @@ type store struct {
 	damaged error // by which the file was found to be no ledger that can be read
 }
 
+// operation may be done again, where another one that it is kept together with panics.
 type operation struct {
-	do   func(*tables) error
-	err  error
-	done chan struct{}
+	do       func(*tables) error
+	err      error
+	panicked any
+	done     chan struct{}
+}
+
+// try does the operation. A panic of its own is for who asked for it; one that is due to
+// the file goes on.
+func (o *operation) try(t *tables) {
+	defer func() {
+		switch panicked := recover(); {
+		case panicked == nil:
+		case t.touching || isFault(panicked):
+			panic(panicked)
+		default:
+			o.panicked = panicked
+		}
+	}()
+	o.err = o.do(t)
+}
+
+// isFault tells whether a panic is from reading a file that is shorter than it says,
+// which what bbolt has given out does, too.
+func isFault(panicked any) bool {
+	_, is := panicked.(interface{ Addr() uintptr })
+	return is
+}
+
+// outcome is what came of the operation, once it is done.
+func (o *operation) outcome() error {
+	<-o.done
+	if o.panicked != nil {
+		panic(o.panicked)
+	}
+	return o.err
 }
 
 func newStore(path string) *store { return &store{path: path, lead: make(chan struct{}, 1)} }
@@ -90,7 +123,7 @@ func (s *store) enqueue(ctx context.Context, do func(*tables) error, last bool) 
 	for {
 		select {
 		case <-o.done:
-			return o.err
+			return o.outcome()
 		case s.lead <- struct{}{}:
 			err := s.burst(ctx)
 			<-s.lead
@@ -114,8 +147,7 @@ func (s *store) withdraw(o *operation, why error) error {
 	if i >= 0 {
 		return s.problem(why)
 	}
-	<-o.done
-	return o.err
+	return o.outcome()
 }
 
 // take takes the next operations that are to be done together.
@@ -223,7 +255,8 @@ func (s *store) tryOpen() (o *opened, err error) {
 	return o, err
 }
 
-// damage notes that the file is damaged: which bbolt says by a panic.
+// damage notes that the file is damaged: which bbolt says by a panic, or the fault of a
+// page that is not there.
 func (s *store) damage(panicked any) bool {
 	if panicked == nil {
 		return false
@@ -260,8 +293,12 @@ func (s *store) transact(o *opened, todo []*operation) (err error) {
 	if err := all.make(); err != nil {
 		return s.problem(errors.Join(err, tx.Rollback()))
 	}
-	for _, one := range todo {
-		one.err = one.do(all)
+	for i, one := range todo {
+		one.try(all)
+		if one.panicked != nil { // what it has written is not whole
+			others := slices.Delete(slices.Clone(todo), i, i+1)
+			return cmp.Or(tx.Rollback(), s.transact(o, others))
+		}
 	}
 	if !all.wrote {
 		return tx.Rollback()

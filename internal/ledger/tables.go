@@ -18,9 +18,17 @@ type table string
 // tables are what one operation reads and writes. It writes what is whole, or
 // nothing: others' operations are kept together with it.
 type tables struct {
-	tx    *bbolt.Tx
-	wrote bool
-	then  []func()
+	tx       *bbolt.Tx
+	wrote    bool
+	then     []func()
+	touching bool // bbolt is at work, whose panics say that the file is damaged
+}
+
+// touch has bbolt do something for an operation.
+func (t *tables) touch(do func()) {
+	t.touching = true
+	do()
+	t.touching = false
 }
 
 // make makes the tables of a new file. A database that has others is no ledger.
@@ -46,16 +54,21 @@ func (t *tables) bucket(name table) *bbolt.Bucket { return t.tx.Bucket([]byte(na
 func (t *tables) after(do func()) { t.then = append(t.then, do) }
 
 // get is what stands under the key, until the operation ends; nil is nothing.
-func (t *tables) get(in table, key []byte) []byte { return t.bucket(in).Get(key) }
-
-func (t *tables) put(in table, key, value []byte) error {
-	t.wrote = true
-	return t.bucket(in).Put(key, value)
+func (t *tables) get(in table, key []byte) (value []byte) {
+	t.touch(func() { value = t.bucket(in).Get(key) })
+	return value
 }
 
-func (t *tables) delete(in table, key []byte) error {
+func (t *tables) put(in table, key, value []byte) (err error) {
 	t.wrote = true
-	return t.bucket(in).Delete(key)
+	t.touch(func() { err = t.bucket(in).Put(key, value) })
+	return err
+}
+
+func (t *tables) delete(in table, key []byte) (err error) {
+	t.wrote = true
+	t.touch(func() { err = t.bucket(in).Delete(key) })
+	return err
 }
 
 func (t *tables) putTime(in table, key []byte, at time.Time) error {
@@ -83,8 +96,11 @@ func (t *tables) deferrals() map[string]deferral {
 // each goes through a table, from the first key that is not before this one.
 func (t *tables) each(in table, from []byte) func(yield func(key, value []byte) bool) {
 	return func(yield func(key, value []byte) bool) {
-		c := t.bucket(in).Cursor()
-		for key, value := c.Seek(from); key != nil && yield(key, value); key, value = c.Next() {
+		var c *bbolt.Cursor
+		var key, value []byte
+		t.touch(func() { c = t.bucket(in).Cursor(); key, value = c.Seek(from) })
+		for key != nil && yield(key, value) {
+			t.touch(func() { key, value = c.Next() })
 		}
 	}
 }

@@ -15,6 +15,33 @@ func TestFunctions(t *testing.T) {
 	try(t, "--jobs", "2000", "--kills", "10", "--share", "0.05", "--waiting", "1000")
 }
 
+// The same for onbehalf run, which needs no emulator.
+func TestCommand(t *testing.T) {
+	t.Parallel()
+	try(t, "--run", "--jobs", "2000", "--kills", "10", "--share", "0.05")
+}
+
+// What cannot be is refused, by the name of the flag.
+func TestFlagsAreChecked(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"--share", "0.2"},
+		{"--share", "-0.1"},
+		{"--share", "NaN"},
+		{"--store-share", "1"},
+		{"--jobs", "0"},
+		{"--kills", "-1"},
+		{"--processes", "0"},
+		{"--waiting", "0"},
+		{"jobs.jsonl"},
+	} {
+		var out strings.Builder
+		if err := run(t.Context(), args, &out, t.Output()); err == nil || errors.Is(err, errBroken) || !strings.Contains(err.Error(), args[0]) || out.Len() > 0 {
+			t.Errorf("%q: %v, %q", args, err, out.String())
+		}
+	}
+}
+
 func try(t *testing.T, args ...string) {
 	t.Helper()
 	var out strings.Builder

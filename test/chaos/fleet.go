@@ -15,18 +15,16 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/onbehalf-dev/onbehalf/test/process"
 )
 
 // timeout is how long Cloud Run gives the function for an attempt. It is short, so
 // that what a killed process has held is soon free.
 const timeout = 12 * time.Second
 
-const (
-	// startTime is how long a process may take until it listens.
-	startTime = time.Minute
-	// termTime is how long Cloud Run waits for a process that it has told to end.
-	termTime = 10 * time.Second
-)
+// termTime is how long Cloud Run waits for a process that it has told to end.
+const termTime = 10 * time.Second
 
 // build builds a main package of this module and gives the path of the binary. Where this
 // program looks for data races, so does it.
@@ -43,8 +41,8 @@ func build(ctx context.Context, dir, pkg string) (string, error) {
 	return binary, nil
 }
 
-// process is one of the function.
-type process struct {
+// instance is a process of the function.
+type instance struct {
 	url   string
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -57,7 +55,7 @@ type fleet struct {
 	env    []string
 
 	mu      sync.Mutex
-	live    []*process // those that are sent something
+	live    []*instance // those that are sent something
 	started int
 	failed  error          // of one that ended by itself
 	ending  sync.WaitGroup // of all that ends with the context
@@ -66,6 +64,11 @@ type fleet struct {
 // start starts one more process, to end with ctx, and waits until it listens.
 func (f *fleet) start(ctx context.Context) error {
 	p, err := f.run(ctx)
+	for range 2 { // a connection may have taken the port in between
+		if errors.Is(err, errNotStarted) {
+			p, err = f.run(ctx)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -75,8 +78,10 @@ func (f *fleet) start(ctx context.Context) error {
 	return nil
 }
 
-func (f *fleet) run(ctx context.Context) (*process, error) {
-	address, err := freeAddress(ctx)
+var errNotStarted = errors.New("the function does not start")
+
+func (f *fleet) run(ctx context.Context) (*instance, error) {
+	address, err := process.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +98,7 @@ func (f *fleet) run(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{url: "http://" + address, cmd: exec.CommandContext(ctx, f.binary), ended: make(chan struct{})} //nolint:gosec // which build has made
+	p := &instance{url: "http://" + address, cmd: exec.CommandContext(ctx, f.binary), ended: make(chan struct{})} //nolint:gosec // which build has made
 	p.cmd.Env = append(slices.Clone(f.env), "PORT="+port)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
@@ -103,14 +108,14 @@ func (f *fleet) run(ctx context.Context) (*process, error) {
 		_ = p.cmd.Wait() // how it ended is in ProcessState
 		close(p.ended)
 	})
-	if err := listening(ctx, address, p.ended); err != nil {
-		return nil, fmt.Errorf("the function does not start: %w; see %s", err, log.Name())
+	if err := process.Listening(ctx, address, p.ended); err != nil {
+		return nil, fmt.Errorf("%w: %w; see %s", errNotStarted, err, log.Name())
 	}
 	return p, nil
 }
 
 // pick is one of those that run; nil where none does.
-func (f *fleet) pick(d *rand.Rand) *process {
+func (f *fleet) pick(d *rand.Rand) *instance {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.live) == 0 {
@@ -141,7 +146,7 @@ func (f *fleet) end(ctx context.Context, signal syscall.Signal, at float64) erro
 	return f.start(ctx)
 }
 
-func (f *fleet) endOrKill(p *process) {
+func (f *fleet) endOrKill(p *instance) {
 	t := time.NewTimer(termTime)
 	defer t.Stop()
 	select {
@@ -166,38 +171,6 @@ func (f *fleet) check() error {
 		}
 	}
 	return f.failed
-}
-
-// freeAddress is one of this machine that nobody listens on now.
-func freeAddress(ctx context.Context) (string, error) {
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
-// listening waits until somebody listens, unless who was to do so has ended.
-func listening(ctx context.Context, address string, ended <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		var dialer net.Dialer
-		conn, err := dialer.DialContext(ctx, "tcp", address)
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-ended:
-			return errors.New("it has ended")
-		case <-ctx.Done():
-			return err
-		case <-again.C:
-		}
-	}
 }
 
 // environment is what a process has of this one's: none of a developer's settings.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/test/process"
@@ -58,7 +59,7 @@ func (k Kind) Start(ctx context.Context) (*Emulator, error) {
 	// becomes the emulator, and so ends as we tell it or with Ctrl-C.
 	cmd := exec.CommandContext(ctx, binary, append(k.args, "--host="+host, "--port="+port)...) //nolint:gosec // it is the one that was found
 	cmd.Env = append(os.Environ(), "JAVA=exec java")                                           // which is what Firestore's script calls
-	var log process.Log
+	var log startLog
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {
@@ -71,7 +72,22 @@ func (k Kind) Start(ctx context.Context) (*Emulator, error) {
 	if err := process.Listening(ctx, e.Address, e.ended); err != nil {
 		return nil, fmt.Errorf("the %s emulator does not start: %w\n%s", k.name, err, log.String())
 	}
+	log.started.Store(true)
 	return e, nil
+}
+
+// startLog keeps what is written until the emulator has started: later there are lines
+// for each request, gigabytes in a long run.
+type startLog struct {
+	process.Log
+	started atomic.Bool
+}
+
+func (l *startLog) Write(p []byte) (int, error) {
+	if l.started.Load() {
+		return len(p), nil
+	}
+	return l.Log.Write(p)
 }
 
 // Wait waits until the emulator has ended, which it does with Start's context.

@@ -11,6 +11,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/functions"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
+	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 )
 
 // refuses has Google refuse calls that path fits with this text, and wait, unless "",
@@ -124,5 +125,39 @@ func TestALimitWithoutATime(t *testing.T) {
 		if status := r.deliver(t, fmt.Sprint(i), insert(fmt.Sprint(i%2), "ada@example.com", plainLetter)); status != want {
 			t.Errorf("HTTP %d, want %d", status, want)
 		}
+	}
+}
+
+// Who waits only for the quota that we keep to ourselves is told from whom Google has
+// refused, by whichever instance, also where it is the ledger that says so.
+func TestWhoWaitsForOurOwnQuota(t *testing.T) {
+	at := time.Now().Add(20 * time.Minute).UTC().Truncate(time.Second)
+	for name, c := range map[string]struct {
+		units string
+		waits bool
+		until time.Time
+	}{
+		"our own":  {"25", true, time.Now().Add(time.Minute)}, // which one letter takes
+		"Google's": {"1000", false, at},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var enough atomic.Bool
+			enough.Store(c.waits)
+			b := newBook()
+			units := func(cfg *config.Config, _ *functions.Options) { cfg.GmailUnitsPerUser = c.units }
+			r := setup(t, keeping(b), units, refuses(t, &enough, "/messages", "User-rate limit exceeded.  Retry after "+at.Format(time.RFC3339), ""))
+			execute := func(x *rig, id string) functions.Outcome {
+				return x.Execute(t.Context(), pubsubio.Message{ID: id, Data: []byte(insert(id, "ada@example.com", plainLetter))})
+			}
+			if first := execute(r, "first"); first.Waits || (first.Answer == functions.Done) != c.waits {
+				t.Fatalf("the first: %+v", first)
+			}
+			for who, x := range []*rig{r, r.another(t, keeping(b))} { // the latter has it of the ledger
+				o := execute(x, "j")
+				if o.Answer != functions.Later || o.Waits != c.waits || o.NotBefore.Sub(c.until).Abs() > 10*time.Second || o.Result.Error.Fault != jobs.FaultQuota {
+					t.Errorf("instance %d: %+v: %+v", who, o, o.Result.Error)
+				}
+			}
+		})
 	}
 }

@@ -22,6 +22,7 @@ func (e *finalError) Error() string { return e.why.Message }
 // laterError puts the job off until a time that is known here.
 type laterError struct {
 	until time.Time
+	waits bool // for a budget of our own alone
 	why   jobs.Error
 }
 
@@ -56,9 +57,9 @@ func notClaimed(err error) error {
 	case !errors.As(err, &putOff):
 		return &againError{notKept(err)}
 	case putOff.Why == nil:
-		return &laterError{putOff.NotBefore, jobs.Error{Reason: "putOff", Message: "The job is put off."}}
+		return &laterError{until: putOff.NotBefore, why: jobs.Error{Reason: "putOff", Message: "The job is put off."}}
 	}
-	return &laterError{putOff.NotBefore, *putOff.Why}
+	return &laterError{putOff.NotBefore, putOff.Waits, *putOff.Why}
 }
 
 // doubtOf is what the ledger says of earlier attempts at a job whose time has not come.

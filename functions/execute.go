@@ -370,7 +370,7 @@ func (x *Executor) release(ctx context.Context, a *attempt, o Outcome) {
 	if a.claim == nil || a.claim.Result != nil {
 		return
 	}
-	if err := x.ledger.Release(ctx, *a.claim, ledger.PutOff{NotBefore: o.NotBefore, Doubt: a.doubt, Why: o.Result.Error}); err != nil {
+	if err := x.ledger.Release(ctx, *a.claim, ledger.PutOff{NotBefore: o.NotBefore, Waits: o.Waits, Doubt: a.doubt, Why: o.Result.Error}); err != nil {
 		x.log.WarnContext(ctx, "cannot release the job; it is held until its time is up", "job", a.job.ID, "error", err.Error())
 	}
 }

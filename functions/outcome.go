@@ -52,6 +52,10 @@ type Outcome struct {
 	// NotBefore is the time until which to try again is in vain: Google named it, or
 	// nobody is asked before; zero where it is not known, or Answer is [Done].
 	NotBefore time.Time
+	// Waits says that its turn comes by itself, about at NotBefore: the quota that we
+	// keep to ourselves has no room before, and Google has refused nothing. However
+	// often or long that is, it is no reason to give the job up.
+	Waits bool
 	// InDoubt says that the call may have taken effect, which a later attempt finds
 	// out; never where Answer is [Done].
 	InDoubt bool
@@ -102,7 +106,7 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.fail(final.status, final.why)
 	case errors.As(a.err, &later):
 		o.put(Later, later.why)
-		o.NotBefore = later.until
+		o.NotBefore, o.Waits = later.until, later.waits
 	case errors.As(a.err, &again):
 		o.put(Again, again.why)
 		o.Stops = again.why.Fault == jobs.FaultOperator

@@ -57,7 +57,7 @@ func (x *Executor) deferred(ctx context.Context, a *attempt) error {
 		return nil
 	}
 	whose := map[explain.Limit]string{explain.LimitProject: "this project", explain.LimitUser: x.whose(a), explain.LimitSending: x.whose(a) + ", who has sent as much mail as may be"}
-	return &laterError{until, jobs.Error{
+	return &laterError{until: until, why: jobs.Error{
 		Stage: jobs.StageCall, Fault: jobs.FaultQuota, Reason: "deferred",
 		Message: "Google has named " + until.UTC().Format(time.RFC3339) + " as the time before which " + a.call.Service + " does nothing more for " + whose[of] + ".",
 	}}
@@ -72,7 +72,7 @@ func (x *Executor) turn(ctx context.Context, a *attempt, units int, alone bool) 
 	done, err = x.budget.Take(ctx, quota.Spend{User: x.whose(a), Units: units, Alone: alone})
 	var wait *quota.WaitError
 	if errors.As(err, &wait) {
-		return nil, &laterError{wait.Until, jobs.Error{
+		return nil, &laterError{wait.Until, true, jobs.Error{
 			Stage: jobs.StageCall, Fault: jobs.FaultQuota, Reason: "quota",
 			Message: "Gmail's quota, of " + x.whose(a) + " or of this instance, is spent for now.",
 		}}

@@ -36,7 +36,7 @@ type progress struct {
 	mu     sync.Mutex
 	count  map[jobs.Status]int
 	n      int
-	putOff int
+	putOff putOffs
 	marks  [2]mark // the earlier first
 }
 
@@ -96,8 +96,8 @@ func (p *progress) add(status jobs.Status) {
 	p.bar.Increment()
 }
 
-// wait is told how many jobs are put off.
-func (p *progress) wait(putOff int) {
+// wait is told which jobs are put off.
+func (p *progress) wait(putOff putOffs) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.putOff = putOff
@@ -137,13 +137,24 @@ func (p *progress) facts() string {
 	parts := []string{fmt.Sprintf("%.0f/s", rate)}
 	if p.total > p.n && rate > 0 {
 		left := time.Duration(float64(p.total-p.n) / rate * float64(time.Second))
+		left = max(left, p.putOff.until.Sub(now)) // at first many have room
 		parts = append(parts, left.Round(time.Second).String()+" left")
 	}
 	parts = append(parts, p.statuses()...)
-	if p.putOff > 0 {
-		parts = append(parts, fmt.Sprintf("%d put off", p.putOff))
+	if n := p.putOff.n - p.putOff.waits; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d put off", n))
+	}
+	if waits := p.putOff.waiting(); waits != "" {
+		parts = append(parts, waits)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// waits says how many jobs wait for our own quota, and until when; "" where none does.
+func (p *progress) waits() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.putOff.waiting()
 }
 
 // counts says how many jobs have which status.

@@ -309,7 +309,9 @@ func (r *runner) do(ctx context.Context, t *task) (done bool, err error) {
 		return false, errStopped
 	case o.Held: // by another line with the same id, or by another process
 		wait = firstWait
-	case awaitsTurn(o) && wait <= patience:
+	case o.Waits: // and is to come in time: its place in line is kept for a second
+		wait = time.Until(o.NotBefore)
+	case googlesQuota(o) && wait <= patience:
 	default:
 		t.tries++
 		if ctx.Err() == nil && (t.tries >= maxTries || wait > patience) { // an interruption is no reason
@@ -317,13 +319,13 @@ func (r *runner) do(ctx context.Context, t *task) (done bool, err error) {
 		}
 		t.wait = min(2*t.wait, lastWait)
 	}
-	t.due = time.Now().Add(wait)
+	t.due, t.waits = time.Now().Add(wait), o.Waits
 	return false, nil
 }
 
-// awaitsTurn tells whether a job was put off to a time at which there will be quota for
-// it. However often that is, it is no reason to give the job up.
-func awaitsTurn(o functions.Outcome) bool {
+// googlesQuota tells whether Google has named a time at which there will be quota for
+// the job. However often that is, it is no reason to give the job up.
+func googlesQuota(o functions.Outcome) bool {
 	return o.Answer == functions.Later && !o.NotBefore.IsZero() && o.Result.Error != nil && o.Result.Error.Fault == jobs.FaultQuota
 }
 
@@ -414,6 +416,9 @@ func (r *runner) summary() string {
 		if part.n > 0 {
 			s += fmt.Sprintf(part.text, part.n)
 		}
+	}
+	if waits := r.progress.waits(); waits != "" { // after an interruption
+		s += "; " + waits
 	}
 	if r.retriable > 0 && r.keeps.lasts {
 		s += fmt.Sprintf("; --retry-failed does %d again", r.retriable)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"github.com/onbehalf-dev/onbehalf/functions"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
+	"github.com/onbehalf-dev/onbehalf/internal/quota"
 )
 
 // fake does jobs, each known by its line.
@@ -80,6 +82,8 @@ func TestRunWaitsUntilGooglesTime(t *testing.T) {
 	}{
 		"soon":            {jobs.FaultQuota, 4 * time.Minute, 2, 4 * time.Minute, `"succeeded"`},
 		"at once":         {jobs.FaultQuota, time.Millisecond, 2, firstWait, `"succeeded"`},
+		"just soon":       {jobs.FaultQuota, patience, 2, patience, `"succeeded"`},
+		"just later":      {jobs.FaultQuota, patience + 1, 1, 0, "Run it again after 2000-01-01T00:05:00Z"},
 		"later":           {jobs.FaultQuota, 6 * time.Minute, 1, 0, "Run it again after 2000-01-01T00:06:00Z"},
 		"later, Google's": {jobs.FaultGoogle, 6 * time.Minute, 1, 0, "Run it again after 2000-01-01T00:06:00Z"},
 	} {
@@ -99,6 +103,80 @@ func TestRunWaitsUntilGooglesTime(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What waits for our own quota alone is waited for however long it takes, and comes at
+// its time, whatever it was tried for before.
+func TestRunWaitsForOurOwnQuota(t *testing.T) {
+	for name, left := range map[string]time.Duration{
+		"at once": time.Millisecond, "just soon": patience, "just later": patience + 1, "for days": 10 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const rounds = 5
+				var tries int
+				var due, came time.Time
+				r := runLines(t.Context(), fake(func(string) functions.Outcome {
+					tries++
+					switch o := putOff(functions.Later, jobs.FaultQuota, left); {
+					case tries < maxTries:
+						return putOff(functions.Again, jobs.FaultGoogle, 0)
+					case tries < maxTries+rounds:
+						o.Waits, due = true, o.NotBefore
+						return o
+					}
+					came = time.Now()
+					return succeeded()
+				}), strings.NewReader("a"), 1)
+				if r.err != nil || tries != maxTries+rounds || !came.Equal(due) || r.summary() != "1 jobs: 1 succeeded" {
+					t.Errorf("%v after %d tries, %v late: %s", r.err, tries, came.Sub(due), r.summary())
+				}
+			})
+		})
+	}
+}
+
+// underQuota does jobs of one user, each of 25 of the 6000 units that are there in any
+// minute.
+func underQuota(ctx context.Context) fake {
+	budget := quota.NewBudget(quota.Limits{PerUser: 6000}, 5*time.Second)
+	return func(string) functions.Outcome {
+		done, err := budget.Take(ctx, quota.Spend{User: "ada@example.com", Units: 25, Alone: true})
+		var wait *quota.WaitError
+		if errors.As(err, &wait) {
+			o := putOff(functions.Later, jobs.FaultQuota, time.Until(wait.Until))
+			o.Waits = true
+			return o
+		}
+		defer done()
+		time.Sleep(50 * time.Millisecond)
+		return succeeded()
+	}
+}
+
+// More jobs of one user than there is quota for in ten minutes all succeed, at the pace
+// that it allows.
+func TestRunHasMuchForOneUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		r := runLines(t.Context(), underQuota(t.Context()), strings.NewReader(strings.Repeat("a\n", 2400)), 16)
+		// Of its ten minutes' quota the first is there at once.
+		if took := time.Since(begun); r.err != nil || r.summary() != "2400 jobs: 2400 succeeded" || took < 9*time.Minute || took > 9*time.Minute*6/5 {
+			t.Errorf("%v after %v: %s", r.err, took, r.summary())
+		}
+	})
+}
+
+// Who interrupts a run that waits for the quota is told that, and until when.
+func TestRunIsInterruptedWhileItWaitsForTheQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r := runLines(ctx, underQuota(t.Context()), strings.NewReader(strings.Repeat("a\n", 2400)), 16)
+		if want := regexp.MustCompile(`^2\d\d jobs: 2\d\d succeeded; 21\d\d were begun and have no result; 21\d\d wait for the quota until about 2000-01-01T00:10:`); !want.MatchString(r.summary()) {
+			t.Error(r.summary())
+		}
+	})
 }
 
 // A job that is put off holds no worker, and goes before what is read later once its
@@ -347,7 +425,11 @@ func TestProgressWithoutATerminal(t *testing.T) {
 			time.Sleep(time.Second / 4)
 			p.add(jobs.Failed)
 		}
-		p.wait(7)
+		var o putOffs
+		for i := range 9 {
+			o.add(&task{waits: i > 6, due: time.Now().Add(time.Duration(i) * time.Minute)})
+		}
+		p.wait(o)
 		time.Sleep(10 * time.Second)
 		p.end()
 		want := []string{
@@ -355,7 +437,7 @@ func TestProgressWithoutATerminal(t *testing.T) {
 			"479 of 1000 jobs: 24/s, 22s left, 400 succeeded, 79 failed",
 		}
 		got := strings.Split(strings.TrimSpace(w.String()), "\n")
-		if len(got) != 5 || !slices.Equal(got[:2], want) || !strings.HasPrefix(got[3], "559 of 1000 jobs: 4/s, 1m") || !strings.HasSuffix(got[4], ", 7 put off") {
+		if len(got) != 5 || !slices.Equal(got[:2], want) || !strings.HasPrefix(got[3], "559 of 1000 jobs: 4/s, 1m") || !strings.HasSuffix(got[4], ", 7 put off, 2 wait for the quota until about 2000-01-01T00:08:45Z") || !strings.Contains(got[4], " 7m55s left, ") {
 			t.Errorf("%s", w.String())
 		}
 	})

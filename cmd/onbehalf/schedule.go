@@ -3,6 +3,7 @@ package main
 import (
 	"container/heap"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -28,7 +29,8 @@ type task struct {
 	// tries counts those that did not only find that its turn has not come.
 	tries int
 	begun bool
-	turn  int // in which it was read
+	waits bool // for our own quota alone
+	turn  int  // in which it was read
 }
 
 func (t *task) bytes() int { return len(t.msg.Data) + taskBytes }
@@ -38,15 +40,55 @@ func (t *task) bytes() int { return len(t.msg.Data) + taskBytes }
 type schedule struct {
 	// do tries a job once; unless it is done, its due is when to try again.
 	do func(ctx context.Context, t *task) (done bool)
-	// show is told how many jobs are put off.
-	show func(putOff int)
+	// show is told which jobs are put off.
+	show func(putOffs)
 
 	waiting byDue // all that no worker has, the earliest first
 	inHand  int
-	putOff  int // of those waiting
+	putOff  putOffs // of those waiting
 	read    int
 	open    int // jobs that were read and are not done
 	bytes   int // that those take
+}
+
+// putOffs are the jobs that are put off.
+type putOffs struct {
+	n int
+	// waits are those of them that wait for our own quota alone, and until is when the
+	// last of those has its turn, about.
+	waits int
+	until time.Time
+}
+
+// add notes one more.
+func (p *putOffs) add(t *task) {
+	p.n++
+	if t.waits {
+		p.waits++
+		if t.due.After(p.until) {
+			p.until = t.due
+		}
+	}
+}
+
+// remove notes one less.
+func (p *putOffs) remove(waits bool) {
+	p.n--
+	if waits {
+		p.waits--
+	}
+	if p.waits == 0 {
+		p.until = time.Time{}
+	}
+}
+
+// waiting says how many jobs wait for our own quota and until when, so that nobody
+// thinks that the run hangs; "" where none does.
+func (p *putOffs) waiting() string {
+	if p.waits == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d wait for the quota until about %s", p.waits, p.until.UTC().Format(time.RFC3339))
 }
 
 // back is a job that comes back from a worker.
@@ -78,21 +120,23 @@ func (s *schedule) run(ctx context.Context, lines <-chan pubsubio.Message, worke
 	}
 	close(ready)
 	group.Wait()
-	return s.putOff
+	return s.putOff.n
 }
 
 // step waits for the next thing that happens. It returns lines, or nil once that is
 // closed.
 func (s *schedule) step(ctx context.Context, lines <-chan pubsubio.Message, ready chan<- *task, backs <-chan back, timer *time.Timer) <-chan pubsubio.Message {
 	var (
-		give chan<- *task
-		next *task
-		due  <-chan time.Time
-		read <-chan pubsubio.Message
+		give  chan<- *task
+		next  *task
+		waits bool // next, for our own quota; read before a worker has it
+		due   <-chan time.Time
+		read  <-chan pubsubio.Message
 	)
 	switch {
 	case len(s.waiting) > 0 && !time.Now().Before(s.waiting[0].due):
 		next, give = s.waiting[0], ready
+		waits = next.waits
 	case len(s.waiting) > 0:
 		timer.Reset(time.Until(s.waiting[0].due))
 		due = timer.C
@@ -104,7 +148,7 @@ func (s *schedule) step(ctx context.Context, lines <-chan pubsubio.Message, read
 	case <-ctx.Done():
 	case <-due:
 	case give <- next:
-		s.give()
+		s.give(waits)
 	case b := <-backs:
 		s.inHand--
 		s.take(b)
@@ -126,11 +170,12 @@ func (s *schedule) add(msg pubsubio.Message) {
 	heap.Push(&s.waiting, t)
 }
 
-// give notes that a worker has the next.
-func (s *schedule) give() {
+// give notes that a worker has the next, which is the worker's from then on but for
+// begun. Waits is whether it has waited for our own quota.
+func (s *schedule) give(waits bool) {
 	t, _ := heap.Pop(&s.waiting).(*task)
 	if t.begun {
-		s.putOff--
+		s.putOff.remove(waits)
 		s.show(s.putOff)
 	}
 	t.begun = true
@@ -145,7 +190,7 @@ func (s *schedule) take(b back) {
 		return
 	}
 	heap.Push(&s.waiting, b.task)
-	s.putOff++
+	s.putOff.add(b.task)
 	s.show(s.putOff)
 }
 

@@ -215,7 +215,7 @@ var promises = map[string]func(*subject, *testing.T){
 	},
 	"what is put off waits for its time": func(s *subject, t *testing.T) {
 		p := ledger.PutOff{
-			NotBefore: s.now().Add(time.Hour), Doubt: s.now().Add(-time.Second),
+			NotBefore: s.now().Add(time.Hour), Waits: true, Doubt: s.now().Add(-time.Second),
 			Why: &jobs.Error{Stage: jobs.StageCall, Fault: jobs.FaultQuota, Code: 429, Reason: "rateLimitExceeded", Message: "m", Fix: "f"},
 		}
 		s.release(s.claim("a"), p)

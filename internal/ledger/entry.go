@@ -20,6 +20,7 @@ type entry struct {
 	Until    time.Time    `json:"until,omitzero"`  // when its time is up
 	Doubt    time.Time    `json:"doubt,omitzero"`
 	PutOff   time.Time    `json:"putOff,omitzero"` // not before
+	Waits    bool         `json:"waits,omitzero"`
 	Why      *jobs.Error  `json:"why,omitzero"`
 	Note     string       `json:"note,omitzero"`
 	Result   *jobs.Result `json:"result,omitzero"`
@@ -44,11 +45,11 @@ func (e *entry) claim(id, holder string, now time.Time, t Terms) (Claim, error) 
 	case e.Holder != "" && now.Before(e.Until):
 		return Claim{}, ErrHeld
 	case e.Holder == "" && now.Before(e.PutOff) && !t.Early:
-		return Claim{}, &PutOffError{PutOff{NotBefore: e.PutOff, Doubt: e.Doubt, Why: e.Why}}
+		return Claim{}, &PutOffError{e.putOff()}
 	case e.Holder != "": // who held it has gone, nobody knows how far it came
 		e.Doubt = e.Until
 	}
-	e.ID, e.Holder, e.Until, e.PutOff = id, holder, t.Until, time.Time{}
+	e.ID, e.Holder, e.Until, e.PutOff, e.Waits = id, holder, t.Until, time.Time{}, false
 	e.Attempts++
 	e.Expires = now.Add(Keep)
 	return e.held(), nil
@@ -78,7 +79,7 @@ func (e *entry) end(c Claim, now time.Time, r *jobs.Result, p PutOff) error {
 	if e.Holder == "" || e.Holder != c.holder {
 		return ErrLost
 	}
-	*e = entry{ID: e.ID, Attempts: e.Attempts, Result: r, Expires: now.Add(Keep), Note: e.Note, PutOff: p.NotBefore, Doubt: p.Doubt, Why: p.Why}
+	*e = entry{ID: e.ID, Attempts: e.Attempts, Result: r, Expires: now.Add(Keep), Note: e.Note, PutOff: p.NotBefore, Waits: p.Waits, Doubt: p.Doubt, Why: p.Why}
 	if r != nil {
 		e.Note = ""
 	}
@@ -95,8 +96,13 @@ func (e *entry) state(now time.Time) State {
 	}
 	return State{
 		Attempts: e.Attempts, Held: e.Holder != "" && now.Before(e.Until), Result: e.Result,
-		PutOff: PutOff{NotBefore: e.PutOff, Doubt: e.Doubt, Why: e.Why},
+		PutOff: e.putOff(),
 	}
+}
+
+// putOff is what the attempt before has left.
+func (e *entry) putOff() PutOff {
+	return PutOff{NotBefore: e.PutOff, Waits: e.Waits, Doubt: e.Doubt, Why: e.Why}
 }
 
 // asItCame has a response kept as Google sent it: a result that is given again

@@ -99,6 +99,9 @@ type Claim struct {
 type PutOff struct {
 	// NotBefore is when to try again; zero is at once.
 	NotBefore time.Time
+	// Waits says that nothing is in the way but a budget of our own: no refusal of
+	// Google's.
+	Waits bool
 	// Doubt is as in [Claim].
 	Doubt time.Time
 	// Why is shown to who asks until then, and to the next attempt.

@@ -299,7 +299,7 @@ func (x *Executor) settling(ctx context.Context) (context.Context, context.Cance
 	deadline, _ := ctx.Deadline()
 	patience := max(leastSettle, min(settleReserve, time.Until(deadline)))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	stop := context.AfterFunc(x.ending, func() { time.AfterFunc(endingSettle, cancel) }) //nolint:contextcheck // it is the instance that ends
+	stop := context.AfterFunc(x.ending, func() { time.AfterFunc(endingSettle, cancel) })
 	return ctx, func() { stop(); cancel() }
 }
 

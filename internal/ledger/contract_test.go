@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -163,13 +164,15 @@ var promises = map[string]func(*subject, *testing.T){
 		}
 	},
 	"many jobs at once are kept apart": func(s *subject, t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // on a busy machine
+		defer cancel()
 		var group sync.WaitGroup
 		for i := range 100 {
 			group.Go(func() {
 				id := fmt.Sprint("job ", i)
-				c, err := s.Claim(t.Context(), id, s.soon())
+				c, err := s.Claim(ctx, id, s.soon())
 				if err == nil {
-					err = s.Settle(t.Context(), c, done(id))
+					err = s.Settle(ctx, c, done(id))
 				}
 				if err != nil {
 					t.Errorf("%s: %v", id, err)
@@ -387,6 +390,8 @@ var promises = map[string]func(*subject, *testing.T){
 		const word = "not today"
 		terms := s.soon()
 		terms.Again = func(jobs.Result) bool { panic(word) }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // on a busy machine
+		defer cancel()
 		var group sync.WaitGroup
 		for i := range 10 { // among others', which go on
 			group.Go(func() {
@@ -396,9 +401,9 @@ var promises = map[string]func(*subject, *testing.T){
 			})
 			group.Go(func() {
 				id := fmt.Sprint("job ", i)
-				c, err := s.Claim(t.Context(), id, s.soon())
+				c, err := s.Claim(ctx, id, s.soon())
 				if err == nil {
-					err = s.Settle(t.Context(), c, done(id))
+					err = s.Settle(ctx, c, done(id))
 				}
 				if err != nil {
 					t.Errorf("%s: %v", id, err)

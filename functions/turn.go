@@ -69,7 +69,8 @@ func (x *Executor) turn(ctx context.Context, a *attempt, units int, alone bool) 
 	if a.call.Service != gmail {
 		return func() {}, nil
 	}
-	done, err = x.budget.Take(ctx, quota.Spend{User: x.whose(a), Units: units, Alone: alone})
+	first := a.claim != nil && a.claim.Attempt == 1
+	done, err = x.budget.Take(ctx, quota.Spend{User: x.whose(a), Units: units, Alone: alone, New: first})
 	var wait *quota.WaitError
 	if errors.As(err, &wait) {
 		return nil, &laterError{wait.Until, true, jobs.Error{

@@ -19,6 +19,8 @@ type Spend struct {
 	// Alone is a call that changes something: one at a time for each user. Others
 	// run beside each other, a handful for each user.
 	Alone bool
+	// New is a call that was not put off before. Of others nobody knows.
+	New bool
 }
 
 // WaitError says that a call's turn would not come within the budget's patience.
@@ -147,7 +149,7 @@ func (b *Budget) queue(s Spend, patience time.Duration) (*turn, error) {
 	if s.Alone {
 		t.lane = alone
 	}
-	t.claims = t.user.claim(now)
+	t.claims = t.user.claim(now, s.New)
 	last, from, free := now+patience, now, now+t.line()
 	if t.user.stopped == b.round {
 		from = t.user.until
@@ -364,7 +366,7 @@ func (t *turn) first(from, last time.Duration) time.Duration {
 	}
 	u.lag = secondOf(t.budget.typical*time.Duration(u.busy[alone]+u.queued[alone])) + 1
 	for {
-		at := p.first(u.first(from, last, t.units, most), last, t.units, mostOfAll)
+		at := p.first(u.first(from, last, t.units, most, span), last, t.units, mostOfAll, span)
 		if at == from || at == never {
 			return at
 		}

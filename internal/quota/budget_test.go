@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,37 +34,84 @@ type office struct {
 	start time.Time
 
 	mu    sync.Mutex
+	dice  *rand.Rand
 	calls []made
 	away  int // calls that were put off
 	twice int // of those, again
 }
 
 func newOffice(l quota.Limits) *office {
-	return &office{Budget: quota.NewBudget(l, patience), start: time.Now()}
+	return &office{Budget: quota.NewBudget(l, patience), start: time.Now(), dice: draws(2)}
+}
+
+// comesAgain is after how long somebody comes again who was told a time: a whole number of
+// seconds, as Retry-After has it, and what the way takes.
+func (o *office) comesAgain(until time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return time.Until(until.Add(time.Second-1)).Truncate(time.Second) + between(o.dice, 0, 300*time.Millisecond)
 }
 
 // call makes a call that takes so long, and comes again whenever it is told to.
 func (o *office) call(ctx context.Context, s quota.Spend, takes time.Duration) {
-	c := made{Spend: s, asked: time.Since(o.start)}
-	done, err := o.Take(ctx, s)
-	times := 0
+	v := &visit{Spend: s, asked: time.Since(o.start), takes: takes}
+	for wait := o.try(ctx, v); wait != nil; wait = o.try(ctx, v) {
+		<-time.After(o.comesAgain(wait.Until))
+	}
+}
+
+// visit is a call that is to be made.
+type visit struct {
+	quota.Spend
+	asked, takes time.Duration
+	times        int // it was put off
+}
+
+// try makes the call, unless it is put off. Who gives up comes to its end, too.
+func (o *office) try(ctx context.Context, v *visit) *quota.WaitError {
+	v.New = v.times == 0
+	done, err := o.Take(ctx, v.Spend)
 	var wait *quota.WaitError
-	for ; errors.As(err, &wait); times++ {
-		<-time.After(time.Until(wait.Until))
-		done, err = o.Take(ctx, s)
+	switch {
+	case errors.As(err, &wait):
+		v.times++
+		return wait
+	case done == nil:
+		return nil
 	}
-	if err != nil {
-		return
-	}
-	c.begun = time.Since(o.start)
-	<-time.After(takes)
+	c := made{Spend: v.Spend, asked: v.asked, begun: time.Since(o.start)}
+	<-time.After(v.takes)
 	c.answered = time.Since(o.start)
 	o.mu.Lock()
 	o.calls = append(o.calls, c)
-	o.away += min(times, 1)
-	o.twice += max(0, times-1)
+	o.away += min(v.times, 1)
+	o.twice += max(0, v.times-1)
 	o.mu.Unlock()
 	done()
+	return nil
+}
+
+// bring has so many carriers bring calls, and bring them again when they are told to.
+func (o *office) bring(ctx context.Context, carriers int, visits []*visit) {
+	due := make(chan *visit, len(visits))
+	for _, v := range visits {
+		due <- v
+	}
+	var left atomic.Int64
+	left.Store(int64(len(visits)))
+	var g sync.WaitGroup
+	for range carriers {
+		g.Go(func() {
+			for v := range due {
+				if wait := o.try(ctx, v); wait != nil {
+					time.AfterFunc(o.comesAgain(wait.Until), func() { due <- v })
+				} else if left.Add(-1) == 0 {
+					close(due)
+				}
+			}
+		})
+	}
+	g.Wait()
 }
 
 // of are the calls of a user in the order of their beginning, or everybody's.
@@ -160,7 +208,7 @@ func TestStorm(t *testing.T) {
 				}
 				took := o.end().Minutes()
 				t.Logf("%d calls in %.2f min, at best %.2f; %d were put off, %d of them in vain", len(o.calls), took, best, o.away, o.twice)
-				if len(o.calls) != c.users*c.each || took > 1.1*best {
+				if len(o.calls) != c.users*c.each || took > 1.07*best+0.2 { // as units come back a little after the minute, and not all at once
 					t.Errorf("%d calls took %.2f min, and the limits allow them in %.2f", len(o.calls), took, best)
 				}
 				if o.twice > o.away/1000 {
@@ -203,6 +251,42 @@ func TestNewcomersGoBehind(t *testing.T) {
 	})
 }
 
+// What comes to twice the limit and goes quickly is done soon after the minute is over in
+// which there are no units: who was put off comes as fast as the first ones went, and once.
+func TestTwoMinutesWorth(t *testing.T) {
+	const ms, calls, users = time.Millisecond, 10_000, 10
+	for _, c := range []struct {
+		name        string
+		limits      quota.Limits
+		least, most time.Duration // that a call takes
+		within      time.Duration
+	}{
+		{"the user's", quota.Limits{PerUser: 12_500}, 1 * ms, 10 * ms, 70 * time.Second},
+		{"the user's, with calls that take longer", quota.Limits{PerUser: 12_500}, 5 * ms, 20 * ms, 75 * time.Second},
+		{"the project's", quota.Limits{PerProject: 125_000}, 1 * ms, 10 * ms, 70 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, r := newOffice(c.limits), draws(1)
+				var visits []*visit
+				for i := range calls {
+					visits = append(visits, &visit{Spend: quota.Spend{User: strconv.Itoa(i % users), Units: 25, Alone: true}, takes: between(r, c.least, c.most)})
+				}
+				o.bring(t.Context(), 80, visits)
+				keeps(t, o.of("0"), c.limits.PerUser+c.limits.PerProject)
+				keeps(t, o.of(""), users*c.limits.PerUser+c.limits.PerProject)
+				t.Logf("%v; %d were put off, %d of them in vain", o.end(), o.away, o.twice)
+				if len(o.calls) != calls || o.end() > c.within {
+					t.Errorf("%d calls took %v; want them within %v", len(o.calls), o.end(), c.within)
+				}
+				if o.away != calls/2 || o.twice != 0 {
+					t.Errorf("%d were put off, %d of them in vain; want half of them, once", o.away, o.twice)
+				}
+			})
+		})
+	}
+}
+
 // Whoever is put off is told so at once, and each a later time than the one before,
 // and none before the limit allows its call.
 func TestToldAtOnce(t *testing.T) {
@@ -224,7 +308,7 @@ func TestToldAtOnce(t *testing.T) {
 			}
 			last = until
 		}
-		if most := 26 * time.Minute; last.Sub(start) > most {
+		if most := 27 * time.Minute; last.Sub(start) > most {
 			t.Errorf("the hundredth is to come after %v only", last.Sub(start))
 		}
 		if now := time.Since(start); now != 10*time.Second+300*time.Millisecond {
@@ -249,9 +333,14 @@ func TestToldFarAhead(t *testing.T) {
 			if i > 0 && !until.After(untils[i-1]) {
 				t.Fatalf("number %d is to come no later than the one before", i)
 			}
-			// The minute before it has room for those who are to come in it.
-			if before := i - limit/units; before >= 0 && until.Sub(untils[before]) < time.Minute-2*time.Second {
-				t.Fatalf("%d are to come within %v", limit/units+1, until.Sub(untils[before]))
+			// The minute before it has room for those who are to come in it; but for one in an
+			// hour, from which on it is not counted any more.
+			before := i - limit/units
+			if before < 0 || until.Sub(start) > time.Hour && untils[before].Sub(start) < time.Hour {
+				continue
+			}
+			if gap := until.Sub(untils[before]); gap < time.Minute-2*time.Second {
+				t.Fatalf("%d are to come within %v", limit/units+1, gap)
 			}
 		}
 		if last, best := untils[jobs-1].Sub(start), time.Duration(jobs*units/limit+1)*time.Minute; last > best*105/100 {

@@ -8,7 +8,7 @@ const (
 	// a time that is later than the others'.
 	horizon = time.Hour
 	// grace is how late may come who was told a time.
-	grace = time.Second
+	grace = late * time.Second
 )
 
 // appointment is a time that somebody was told, and the units that are kept for then.
@@ -17,14 +17,19 @@ type appointment struct {
 	units int
 }
 
-// claim has whoever comes take the place of the next who was told to come by now, and
-// tells whether there was one. Who does not come for a while has lost it.
-func (u *user) claim(now time.Duration) (claimed bool) {
+// claim has whoever comes, and may have been told a time, take the place of the next who
+// was told to come by now, and tells whether there was one. Who does not come for a while
+// has lost it.
+func (u *user) claim(now time.Duration, isNew bool) (claimed bool) {
 	for len(u.told) > 0 && u.told[0].at <= now && !claimed {
 		next := u.told[0]
+		inTime := next.at+grace >= now
+		if inTime && isNew {
+			break
+		}
 		u.told = u.told[1:]
 		u.promise(next.at, next.units, -1)
-		claimed = next.at+grace >= now
+		claimed = inTime
 	}
 	return claimed
 }

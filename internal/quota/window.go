@@ -2,6 +2,7 @@ package quota
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,11 @@ const (
 	// one more than the minute of Google's limits, for within its second it may have
 	// been spent last.
 	span = 61
+	// late is how many seconds after the time that it was told somebody may come, about:
+	// Retry-After has whole seconds, and a delivery takes its while. By so much longer
+	// counts what is planned. Otherwise, where many minutes are planned, each is a
+	// little later than the one before, and who comes at its time comes in vain.
+	late = 2
 	// never is later than any time that is asked for.
 	never = time.Duration(math.MaxInt64)
 )
@@ -33,17 +39,6 @@ func newWindow(limit, second int) window {
 		limit = 0 // nobody spends so much
 	}
 	return window{limit: limit, second: second}
-}
-
-// planned is how much of the limit is promised to those who are put off. The rest makes
-// up for what is counted in whole seconds, and for calls that take longer than was
-// thought: promised to the last unit, one in twenty would come in vain. Where calls are
-// few, the rest would be much of it.
-func (w *window) planned(units int) int {
-	if w.limit < 32*units {
-		return w.limit
-	}
-	return w.limit - w.limit/64
 }
 
 // claimed is how much of the limit may be taken, in advance, by those who come at the
@@ -117,8 +112,8 @@ func (w *window) in(second int) int {
 
 // fits tells whether units can be spent in a second, now or to come: now without going
 // over the limit, and later without going over the limit that is given when those come
-// who were promised their turn.
-func (w *window) fits(second, units, limit int) bool {
+// who were promised their turn. What is spent counts for so many seconds.
+func (w *window) fits(second, units, limit, seconds int) bool {
 	if w.limit == 0 {
 		return true
 	}
@@ -127,18 +122,18 @@ func (w *window) fits(second, units, limit int) bool {
 	if second == w.second && now+units > w.limit {
 		return false
 	}
-	room, used, landed := max(0, limit-units), now, w.second+w.lag+span
+	room, used, landed := max(0, limit-units), now, w.second+w.lag+seconds
 	if second > w.second {
 		used = 0
-		for s := second - span + 1; s <= second; s++ {
+		for s := second - seconds + 1; s <= second; s++ {
 			used += w.in(s)
 		}
 		if second < landed {
 			used += w.flying + w.due
 		}
 	}
-	last := min(second+span-1, w.second+len(w.promised)) // from then on it only gets less
-	for s := second; used <= room; used += w.in(s) - w.in(s-span) {
+	last := min(second+seconds-1, w.second+len(w.promised)) // from then on it only gets less
+	for s := second; used <= room; used += w.in(s) - w.in(s-seconds) {
 		if s++; s > last {
 			return true
 		}
@@ -151,9 +146,9 @@ func (w *window) fits(second, units, limit int) bool {
 
 // first is the first time from then on when units fit; [never] where that is after
 // the last that is of interest.
-func (w *window) first(from, last time.Duration, units, limit int) time.Duration {
+func (w *window) first(from, last time.Duration, units, limit, seconds int) time.Duration {
 	for t := from; t <= last; t = time.Duration(secondOf(t)+1) * time.Second {
-		if w.fits(secondOf(t), units, limit) {
+		if w.fits(secondOf(t), units, limit, seconds) {
 			return t
 		}
 	}
@@ -169,16 +164,16 @@ func (w *window) pace(units int) time.Duration {
 }
 
 // free is the first time from then on at which units can be promised to one who is put
-// off. In each second a little more is promised than the limit comes to in one: who
-// was put off together comes back one after the other, however suddenly there are
-// units again.
+// off. In each second a little more is promised than the limit comes to in one, or nearly as
+// much as was done in one: who was put off together comes back one after the other, no faster
+// than it goes, however suddenly there are units again.
 func (w *window) free(from time.Duration, units int) time.Duration {
 	if w.limit == 0 {
 		return from
 	}
-	most := max(w.limit/40, w.most(units))
+	most := max(w.limit/40, w.peak()*3/4, w.most(units))
 	for {
-		from = w.first(from, never, units, w.planned(units))
+		from = w.first(from, never, units, w.limit, span+late)
 		second := secondOf(from)
 		promised := w.in(second)
 		if second > w.second && promised+w.most(units) <= most {
@@ -187,3 +182,6 @@ func (w *window) free(from time.Duration, units int) time.Duration {
 		from = time.Duration(second+1) * time.Second
 	}
 }
+
+// peak is the most that was spent in one second of the last minute.
+func (w *window) peak() int { return int(slices.Max(w.settled[:])) }

@@ -256,6 +256,7 @@ type runner struct {
 	before     int          // jobs that had their result from an earlier run
 	repeated   int          // jobs that got theirs by another line or process
 	unfinished int          // jobs that were begun and have no result
+	unkept     *jobs.Result // of the last of those that had one, which could not be kept
 	stopped    *jobs.Result // the result at whose fault the run stopped
 }
 
@@ -288,7 +289,8 @@ func (r *runner) run(ctx context.Context, in *input, concurrency int) error {
 		}
 		return done
 	}}
-	r.unfinished = s.run(ctx, lines, concurrency)
+	putOff := s.run(ctx, lines, concurrency)
+	r.unfinished += putOff // when no worker adds to it any more
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -300,6 +302,7 @@ func (r *runner) run(ctx context.Context, in *input, concurrency int) error {
 func (r *runner) do(ctx context.Context, t *task) (done bool, err error) {
 	t.msg.Delivery = t.tries + 1
 	o := r.x.Execute(ctx, t.msg)
+	t.note(o)
 	wait := max(t.wait, time.Until(o.NotBefore)) // sooner is in vain
 	switch {
 	case o.Answer == functions.Done:
@@ -315,7 +318,7 @@ func (r *runner) do(ctx context.Context, t *task) (done bool, err error) {
 	default:
 		t.tries++
 		if ctx.Err() == nil && (t.tries >= maxTries || wait > patience) { // an interruption is no reason
-			return true, r.giveUp(o, t.tries)
+			return true, r.giveUp(o, t)
 		}
 		t.wait = min(2*t.wait, lastWait)
 	}
@@ -331,24 +334,30 @@ func googlesQuota(o functions.Outcome) bool {
 
 // giveUp writes a result of why a job was put off to the last: failed, or uncertain where
 // its call may have taken effect. The ledger does not keep it: the next run tries again.
-func (r *runner) giveUp(o functions.Outcome, tries int) error {
-	if o.Result.Status == "" && o.Result.Error != nil { // otherwise it has its result; only that was not kept
-		o.Result.Status = jobs.Failed
-		if o.InDoubt {
-			o.Result.Status = jobs.Uncertain
-		}
-		e := *o.Result.Error
-		e.Stage, e.Fault = cmp.Or(e.Stage, jobs.StageSettle), cmp.Or(e.Fault, jobs.FaultGoogle)
-		after := ""
-		if !o.NotBefore.IsZero() {
-			after = " after " + o.NotBefore.Format(time.RFC3339)
-		}
-		e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf("\nTimes it was tried: %d. Run it again%s: the same command tries it again, for this result is not kept.", tries, after)) // below, for a command may stand at the end
-		o.Result.Error = &e
-		r.mu.Lock()
-		r.givenUp++
-		r.mu.Unlock()
+// Where the job had its result, and only that could not be kept, nothing is written: the
+// next run finds out what came of it.
+func (r *runner) giveUp(o functions.Outcome, t *task) error {
+	r.mu.Lock()
+	if t.unkept {
+		defer r.mu.Unlock()
+		r.unfinished++
+		r.unkept = &o.Result
+		return nil
 	}
+	r.givenUp++
+	r.mu.Unlock()
+	o.Result.Status = jobs.Failed
+	if t.inDoubt {
+		o.Result.Status = jobs.Uncertain
+	}
+	e := *o.Result.Error
+	e.Stage, e.Fault = cmp.Or(e.Stage, jobs.StageSettle), cmp.Or(e.Fault, jobs.FaultGoogle)
+	after := ""
+	if !o.NotBefore.IsZero() {
+		after = " after " + o.NotBefore.Format(time.RFC3339)
+	}
+	e.Fix = strings.TrimSpace(e.Fix + fmt.Sprintf("\nTimes it was tried: %d. Run it again%s: the same command tries it again, for this result is not kept.", t.tries, after)) // below, for a command may stand at the end
+	o.Result.Error = &e
 	return r.write(o)
 }
 
@@ -436,6 +445,10 @@ func (r *runner) exit(ctx context.Context, err error) error {
 		return &exitError{exitInterrupted, errors.New("interrupted\n" + r.goesOn())}
 	case err != nil:
 		return fmt.Errorf("%w\n%s", err, r.goesOn())
+	case r.unkept != nil:
+		e := r.unkept.Error
+		fix := strings.TrimPrefix(e.Fix+"\n", "\n")
+		return &exitError{exitSomeFailed, fmt.Errorf("what came of job %s could not be kept: %s\n%s%s", r.unkept.Job, e.Message, fix, r.goesOn())}
 	case r.failed > 0:
 		return &exitError{exitSomeFailed, nil}
 	}

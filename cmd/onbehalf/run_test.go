@@ -376,6 +376,64 @@ func TestRunGivesUpInDoubt(t *testing.T) {
 	})
 }
 
+// What is tried again after a try that may have taken effect is not called failed where
+// the later tries do not get as far as to look.
+func TestRunGivesUpWhatWasInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		r := runLines(t.Context(), fake(func(string) functions.Outcome {
+			tries++
+			o := putOff(functions.Again, jobs.FaultGoogle, 0)
+			o.InDoubt = tries == 1
+			return o
+		}), strings.NewReader("a"), 1)
+		if r.err != nil || tries != maxTries || !strings.Contains(r.out.String(), `"status":"uncertain"`) {
+			t.Errorf("%v after %d tries: %s", r.err, tries, r.out.String())
+		}
+	})
+}
+
+// A result that could not be kept is not written, whatever it is: the job has none, and
+// one sees why.
+func TestRunGivesUpWhatCannotBeKept(t *testing.T) {
+	for name, c := range map[string]struct{ settled, of int }{
+		"each time": {maxTries, maxTries}, "the first time, then it cannot be claimed": {1, maxTries}, "but at last": {maxTries - 1, maxTries - 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				r := runLines(t.Context(), fake(func(job string) functions.Outcome {
+					if job == "b" {
+						return succeeded()
+					}
+					if tries++; tries > c.of {
+						return succeeded()
+					}
+					o := putOff(functions.Again, jobs.FaultGoogle, 0)
+					if tries <= c.settled {
+						o.Result.Status = jobs.Succeeded
+					}
+					return o
+				}), strings.NewReader("a\nb"), 1)
+				err := r.exit(t.Context(), r.err)
+				if c.of < maxTries {
+					if err != nil || r.order() != "b a" || r.summary() != "2 jobs: 2 succeeded" {
+						t.Errorf("%v: %s; %s", err, r.order(), r.summary())
+					}
+					return
+				}
+				var exit *exitError
+				if !errors.As(err, &exit) || exit.status != exitSomeFailed || err.Error() != "what came of job a could not be kept: It is too soon.\nWait.\nThe same command goes on where it stopped." {
+					t.Errorf("%v", err)
+				}
+				if tries != maxTries || r.order() != "b" || r.summary() != "1 jobs: 1 succeeded; 1 were begun and have no result" {
+					t.Errorf("after %d tries: %s; %s", tries, r.out.String(), r.summary())
+				}
+			})
+		})
+	}
+}
+
 // Calls in hand have five seconds after an interruption.
 func TestCallsAreBrokenOffAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

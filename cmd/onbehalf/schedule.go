@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/onbehalf-dev/onbehalf/functions"
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 )
 
@@ -31,6 +32,16 @@ type task struct {
 	begun bool
 	waits bool // for our own quota alone
 	turn  int  // in which it was read
+	// unkept says that it had its result in an earlier try, which could not be kept, and
+	// inDoubt that its call may have taken effect: a try that does not get as far as to
+	// look it up changes neither.
+	unkept, inDoubt bool
+}
+
+// note notes what a try has left.
+func (t *task) note(o functions.Outcome) {
+	t.unkept = t.unkept || o.Result.Status != ""
+	t.inDoubt = t.inDoubt || o.InDoubt
 }
 
 func (t *task) bytes() int { return len(t.msg.Data) + taskBytes }

@@ -87,8 +87,9 @@ type Call struct {
 	loaded    bool
 	kept      bool
 	// ours says that what the call makes has an id that no other call gives, and
-	// noID that it can have none.
-	ours, noID bool
+	// noID that it can have none; theirs, that it has one of the author's choice, with
+	// which Google refuses a second call.
+	ours, noID, theirs bool
 }
 
 // Prepare checks the job against its method and gives the call that it asks

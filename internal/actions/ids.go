@@ -64,7 +64,8 @@ func (c *Call) repeat(row *repeatRow) {
 	case !row.inBody && c.query.Get(requestID) == "":
 		c.query.Set(requestID, c.uuid())
 	default:
-		return // an id of the author's choice
+		c.theirs = row.refused
+		return
 	}
 	c.ours = row.refused
 }

@@ -232,7 +232,7 @@ func TestDoneBefore(t *testing.T) {
 		{file, "none", 409, false, false},
 		{file, "", 409, false, false},
 		{`"drive.files.create","body":{"id":"abcdefghij_-0123"}`, "", 409, false, true},
-		{`"drive.drives.create","params":{"requestId":"1"},"body":{"name":"a"}`, "", 409, true, true},
+		{`"drive.drives.create","params":{"requestId":"1"},"body":{"name":"a"}`, "", 409, false, true},
 		{`"chat.spaces.messages.create","params":{"parent":"spaces/a","messageId":"client-1"},"body":{"text":"x"}`, "", 409, false, true},
 		{`"chat.spaces.create","body":{"spaceType":"SPACE","displayName":"a"}`, "", 409, false, false},
 		{`"gmail.users.labels.create","body":{"name":"a"}`, "", 409, false, false}, // perhaps another's

@@ -407,8 +407,8 @@ func (c *Call) DoneBefore(e *Error, doubt bool) bool {
 		return doubt && (e.Status == http.StatusNotFound || e.Status == http.StatusGone)
 	case e.Status != http.StatusConflict:
 		return false
-	case c.ours:
-		return true
+	case c.ours, c.theirs:
+		return c.ours || doubt
 	}
 	look := c.Look()
 	return doubt && look != nil && look.row.lookup == ByID

@@ -241,9 +241,6 @@ func (x *Executor) become(ctx context.Context, a *attempt, scopes []string) (err
 // makeCall makes the call; and once more with another token where an API has refused
 // the first, and so has done nothing.
 func (x *Executor) makeCall(ctx context.Context, a *attempt) (actions.Answer, error) {
-	if err := x.note(ctx, a); err != nil {
-		return actions.Answer{}, err
-	}
 	answer, err := x.do(ctx, a)
 	if ended(err) {
 		a.called = false
@@ -263,6 +260,9 @@ func (x *Executor) do(ctx context.Context, a *attempt) (none actions.Answer, err
 		return none, err
 	}
 	defer done()
+	if err := x.note(ctx, a); err != nil {
+		return none, err
+	}
 	ctx, cancel, err := x.uninterrupted(ctx, a.startedAt)
 	if err != nil {
 		return none, err

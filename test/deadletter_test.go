@@ -75,6 +75,11 @@ func (s *shop) older(t *testing.T, id string) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	older(t, l, id)
+}
+
+func older(t *testing.T, l ledger.Ledger, id string) {
+	t.Helper()
 	c, err := l.Claim(t.Context(), id, ledger.Terms{Until: time.Now().Add(time.Minute), Early: true})
 	if err != nil || c.Doubt.IsZero() {
 		t.Fatalf("%+v, %v; want a doubt", c, err)

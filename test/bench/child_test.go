@@ -70,6 +70,11 @@ func serveGoogle() error {
 	if os.Getenv("BENCH_LONG") != "" {
 		world.Objects = map[string][]byte{"letters/long.eml": longLetterText()}
 	}
+	if quota := os.Getenv("BENCH_QUOTA"); quota != "" {
+		if err := json.Unmarshal([]byte(quota), &world.Quota); err != nil {
+			return err
+		}
+	}
 	population, err := strconv.Atoi(os.Getenv("BENCH_USERS"))
 	if err != nil {
 		return err

@@ -13,4 +13,8 @@
 // at once.
 //
 //	go test -run '^$' -bench . -benchtime 5s ./test/bench
+//
+// A storm of jobs, of which the quota allows half at once, takes four minutes:
+//
+//	go test -run '^$' -bench Storm ./test/bench
 package bench

@@ -36,8 +36,16 @@ type Tally struct {
 	Away []int
 }
 
+// SentAway is how many jobs were sent away so often at least.
+func (t Tally) SentAway(times int) int {
+	if times > len(t.Away) {
+		return 0
+	}
+	return t.Away[times-1]
+}
+
 // User is the address of one of them.
-func User(n int) string { return fmt.Sprintf("storm%d@example.com", n) }
+func User(n int) string { return fmt.Sprintf("user%d@example.com", n) }
 
 // ID is that of a job, as the subject of its letter names it, too.
 func ID(job int) string { return "storm/" + strconv.Itoa(job) }

@@ -77,7 +77,7 @@ early at a fault that an operator or administrator must mend, and says how.`,
 	cmd.Flags().BoolVar(&f.sandbox, "sandbox", false, "do them in an embedded Workspace")
 	cmd.Flags().StringVar(&f.world, "world", "", "with --sandbox: YAML file of users, service accounts and objects (default: a small example.com)")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: ONBEHALF_POLICY; with --sandbox, everything in its domains)")
-	cmd.Flags().StringVar(&f.ledger, "ledger", "", "file in which to keep what comes of each job (default: ONBEHALF_LEDGER, or FILE.ledger)")
+	cmd.Flags().StringVar(&f.ledger, "ledger", "", "file that keeps the results, whole letters among them, for its owner only (default: ONBEHALF_LEDGER, or FILE.ledger)")
 	cmd.Flags().BoolVar(&f.retryFailed, "retry-failed", false, "do jobs again whose result of an earlier run is failed, refused or expired")
 	cmd.Flags().IntVar(&f.concurrency, "concurrency", 16, "how many jobs at a time")
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "log each attempt to standard error")

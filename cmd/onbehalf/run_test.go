@@ -149,7 +149,6 @@ func underQuota(ctx context.Context) fake {
 			return o
 		}
 		defer done()
-		time.Sleep(50 * time.Millisecond)
 		return succeeded()
 	}
 }

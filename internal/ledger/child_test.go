@@ -39,7 +39,51 @@ func TestMain(m *testing.M) {
 
 // works are what children do, told by their arguments. What they write are lines, at
 // once: who is killed has said all that it did.
-var works = map[string]func(l *ledger.File, args []string) error{"hold": hold, "settle": settleForEver, "share": share, "fill": fill}
+var works = map[string]func(l *ledger.File, args []string) error{"hold": hold, "settle": settleForEver, "share": share, "fill": fill, "batch": batchForEver}
+
+// batchForEver has jobs of a batch end in all ways, and names each that has ended.
+func batchForEver(l *ledger.File, args []string) error {
+	failed := make(chan error)
+	for worker := range 8 {
+		go func() {
+			for i := 0; ; i++ {
+				id := fmt.Sprintf("%s/%d/%d", args[0], worker, i)
+				if err := inBatchOf(l, id, i); err != nil {
+					failed <- err
+					return
+				}
+				say(id)
+			}
+		}()
+	}
+	return <-failed
+}
+
+// inBatchOf puts a job off, and has it end in the i-th way.
+func inBatchOf(l ledger.Ledger, id string, i int) error {
+	ctx := context.Background()
+	terms := ledger.Terms{Until: time.Now().Add(time.Minute), Batch: "b"}
+	c, err := l.Claim(ctx, id, terms)
+	if err == nil {
+		err = l.Release(ctx, c, ledger.PutOff{Waits: true})
+	}
+	if err == nil {
+		c, err = l.Claim(ctx, id, terms)
+	}
+	if err != nil {
+		return err
+	}
+	switch i % 3 {
+	case 0:
+		return l.Settle(ctx, c, done(id))
+	case 1:
+		return l.Settle(ctx, c, failed(id, jobs.FaultUser))
+	}
+	if err := l.Settle(ctx, c, failed(id, jobs.FaultAdmin)); err != nil {
+		return err
+	}
+	return l.Supersede(ctx, id, id+"~1")
+}
 
 func inFile(path string, do func(*ledger.File, []string) error) error {
 	l, err := ledger.OpenFile(path)
@@ -126,9 +170,12 @@ func shareOf(l *ledger.File, first, step int, told <-chan struct{}) error {
 var errSettled = errors.New("it is settled already")
 
 // settle does a job that nobody has done.
-func settle(l ledger.Ledger, id string) error {
+func settle(l ledger.Ledger, id string) error { return settleIn(l, "", id) }
+
+// settleIn does a job of a batch that nobody has done.
+func settleIn(l ledger.Ledger, batch, id string) error {
 	ctx := context.Background()
-	c, err := l.Claim(ctx, id, ledger.Terms{Until: time.Now().Add(time.Minute)})
+	c, err := l.Claim(ctx, id, ledger.Terms{Until: time.Now().Add(time.Minute), Batch: batch})
 	if err != nil {
 		return err
 	}
@@ -143,8 +190,8 @@ func settle(l ledger.Ledger, id string) error {
 	})
 }
 
-// fill JOBS WORKERS settles jobs, and says how many a second, at what CPU and peak of
-// memory.
+// fill JOBS WORKERS BATCH settles jobs of a batch, or of none, and says how many a second,
+// at what peak of memory.
 func fill(l *ledger.File, args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -160,7 +207,7 @@ func fill(l *ledger.File, args []string) error {
 	for range workers {
 		group.Go(func() {
 			for i := range ids {
-				if err := settle(l, fmt.Sprintf("campaign-2026-11/user-%d@example.com", i)); err != nil {
+				if err := settleIn(l, args[2], fmt.Sprintf("campaign-2026-11/user-%d@example.com", i)); err != nil {
 					failed <- err
 					return
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"sync"
@@ -29,7 +30,9 @@ type subject struct {
 
 // contract is what every ledger promises. open opens an empty one.
 func contract(t *testing.T, open func(t *testing.T) ledger.Ledger) {
-	for name, test := range promises {
+	all := maps.Clone(promises)
+	maps.Copy(all, promisesOfBatches)
+	for name, test := range all {
 		t.Run(name, func(t *testing.T) {
 			s := &subject{Ledger: open(t), t: t, began: time.Now()}
 			ledger.SetClock(s.Ledger, s.now)

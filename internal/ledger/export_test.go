@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -20,18 +21,47 @@ func SetClock(l Ledger, now func() time.Time) {
 // SetLongest has claims and notes take longer.
 func (f *Firestore) SetLongest(d time.Duration) { f.longest = d }
 
-// Entries counts what is in memory.
+// Entries counts what is in memory of jobs.
 func (m *Memory) Entries() int { return len(m.entries) }
 
-// Entries counts what is in the file.
-func (f *File) Entries() (n int, err error) {
+// Batches counts what is in memory of batches.
+func (m *Memory) Batches() int { return len(m.counts) + len(m.parts) }
+
+// Rows counts what is in each of the file's tables.
+func (f *File) Rows() (n map[string]int, err error) {
 	err = f.run(context.Background(), func(t *tables) error {
-		for range t.each(jobsTable, nil) {
-			n++
+		n = make(map[string]int)
+		for _, in := range []table{jobsTable, countsTable, failuresTable, partsTable, listedTable} {
+			for range t.each(in, nil) {
+				n[strings.TrimPrefix(string(in), "onbehalf-")]++
+			}
 		}
 		return nil
 	})
 	return n, err
+}
+
+// Older has the file be one of the version that knew no batches.
+func (f *File) Older() error {
+	return f.run(context.Background(), func(t *tables) error {
+		t.wrote = true
+		for _, name := range []table{countsTable, failuresTable, partsTable, listedTable} {
+			if err := t.tx.DeleteBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// OverwritePart puts something into the place of a part.
+func (f *File) OverwritePart(batch, name string, value []byte) error {
+	return f.run(context.Background(), func(t *tables) error { return t.put(partsTable, key(partID(batch, name)), value) })
+}
+
+// OverwriteCounts puts something into the place of a batch's counts.
+func (f *File) OverwriteCounts(batch string, value []byte) error {
+	return f.run(context.Background(), func(t *tables) error { return t.put(countsTable, key(batch), value) })
 }
 
 // HasGone is hasGone.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,10 @@ const (
 	jobsTable     table = "onbehalf-jobs"     // by the beginning of the id's SHA-256: when to forget it, and an entry
 	deferredTable table = "onbehalf-deferred" // by key: until when, and since when that is known
 	goneTable     table = "onbehalf-gone"     // by the name of a File that is open no more: since when
+	countsTable   table = "onbehalf-counts"   // by the beginning of the batch's SHA-256: when to forget it, and counts
+	failuresTable table = "onbehalf-failures" // by the failure's key: nothing
+	partsTable    table = "onbehalf-parts"    // by the beginning of the part's SHA-256: when to forget it, and a part
+	listedTable   table = "onbehalf-listed"   // by what a part is listed by: nothing
 )
 
 // keyBytes of a SHA-256 name a job: short keys make a small file, and two ids with
@@ -104,17 +109,17 @@ func (f *File) Claim(ctx context.Context, id string, t Terms) (c Claim, err erro
 		if err != nil {
 			return err
 		}
-		known := e.ID != ""
+		known, before := e.ID != "", e.standing(f.now())
 		c, err = e.claim(id, holder, f.now(), t)
-		if err != nil || c.Result != nil {
+		if err != nil || c.Result != nil && e.standing(f.now()) == before {
 			return err
 		}
 		if !known {
-			if err := tables.forget(key(id), f.now()); err != nil {
+			if err := tables.forget(jobsTable, key(id), f.now()); err != nil {
 				return err
 			}
 		}
-		return tables.putEntry(e)
+		return f.putEntry(tables, e, before)
 	})
 	if err != nil {
 		return Claim{}, err
@@ -124,16 +129,12 @@ func (f *File) Claim(ctx context.Context, id string, t Terms) (c Claim, err erro
 
 // entry is what is known of the job; an empty one where nothing is.
 func (f *File) entry(t *tables, id string) (*entry, error) {
-	data := t.get(jobsTable, key(id))
-	if data == nil {
-		return &entry{}, nil
-	}
-	if len(data) < timeBytes {
-		return nil, f.problem(errUnreadable)
-	}
-	e, err := decode(data[timeBytes:], id)
-	if err != nil {
+	e, err := t.entry(key(id))
+	switch {
+	case err != nil:
 		return nil, f.problem(err)
+	case e == nil:
+		return &entry{}, nil
 	}
 	if name, _, _ := strings.Cut(e.Holder, "/"); e.Holder != "" && name != f.alive.name && f.now().Before(e.Until) && f.hasGone(t, name) {
 		e.Until = f.now()
@@ -167,14 +168,33 @@ func (f *File) Release(ctx context.Context, c Claim, p PutOff) error {
 func (f *File) change(ctx context.Context, c Claim, how func(*entry) error) error {
 	return f.run(ctx, func(t *tables) error {
 		e, err := f.entry(t, c.ID)
-		if err == nil {
-			err = how(e)
-		}
 		if err != nil {
 			return err
 		}
-		return t.putEntry(e)
+		before := e.standing(f.now())
+		if err := how(e); err != nil {
+			return err
+		}
+		return f.putEntry(t, e, before)
 	})
+}
+
+// putEntry keeps an entry that stood so before, and what its change changes of its batch.
+// What can fail comes before the first that is written.
+func (f *File) putEntry(t *tables, e *entry, before standing) error {
+	after := e.standing(f.now())
+	batch, by := moved(before, after)
+	counts, err := f.added(t, batch, by)
+	if err == nil {
+		err = t.putEntry(e)
+	}
+	if err == nil && by != nil {
+		err = t.put(countsTable, key(batch), counts)
+	}
+	if err == nil && after.failure != before.failure {
+		err = t.replace(failuresTable, before.failure, after.failure)
+	}
+	return err
 }
 
 // Find implements [Ledger].
@@ -187,6 +207,33 @@ func (f *File) Find(ctx context.Context, id string) (s State, err error) {
 		return err
 	})
 	return s, err
+}
+
+// statesAtOnce is how many entries are read while the file is open: each is on a page of
+// its own, which is this process's memory until then.
+const statesAtOnce = 50
+
+// States implements [Ledger].
+func (f *File) States(ctx context.Context, ids []string) ([]State, error) {
+	states := make([]State, 0, len(ids))
+	for some := range slices.Chunk(ids, statesAtOnce) {
+		found := make([]State, len(some))
+		err := f.run(ctx, func(t *tables) error {
+			for i, id := range some {
+				e, err := f.entry(t, id)
+				if err != nil {
+					return err
+				}
+				found[i] = e.inShort(f.now())
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		states = append(states, found...)
+	}
+	return states, nil
 }
 
 // Defer implements [Ledger].

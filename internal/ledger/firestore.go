@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	"cloud.google.com/go/firestore"
@@ -29,12 +31,19 @@ import (
 //   - to look: 1 read
 //   - what is deferred: 1 write, and for who asks 1 read of each that was deferred
 //     since; 1 where there are none
+//   - a job of a batch: each time it ends or is put off, and is tried again after that,
+//     1 write more, to one of 64 documents with the batch's counts
+//   - to count a batch: 64 reads, however large it is; its failures: 1 read each, and 1 to
+//     see whether there are more
+//   - what another job takes the place of: 1 read, 2 writes
+//   - a part of a batch: 1 write, or 1 read
 //
-// The claim of a new job, the note and the end of a claim are one round trip each.
+// The claim of a new job, the note and the end of a claim are one round trip each: what
+// is written of an entry and of counts is written at once, and only together.
 //
-// Firestore may delete what has expired by a policy on the field expireAt; before it
-// does, the entry is taken for none here. An exemption of entry and expireAt from
-// indexing saves what nobody searches by.
+// Firestore may delete what has expired by a policy on the field expireAt of each
+// collection; before it does, it is taken for nothing here. An exemption of entry, counts,
+// data and expireAt from indexing saves what nobody searches by.
 type Firestore struct {
 	client  *firestore.Client
 	project string
@@ -50,6 +59,8 @@ var _ Ledger = (*Firestore)(nil)
 const (
 	jobsCollection     = "onbehalf-jobs"
 	deferredCollection = "onbehalf-deferred"
+	countsCollection   = "onbehalf-counts"
+	partsCollection    = "onbehalf-batches"
 )
 
 // record is an entry in Firestore. What is in it is bytes, so that the types of
@@ -58,7 +69,12 @@ type record struct {
 	ID       string    `firestore:"id"`
 	Entry    []byte    `firestore:"entry"`
 	ExpireAt time.Time `firestore:"expireAt"`
+	// Failure is the key that the batch's failures are read by, of those that are some.
+	Failure string `firestore:"failure,omitempty"`
 }
+
+// failureField is [record].Failure.
+const failureField = "failure"
 
 // claimTime bounds a claim and a note, which nobody can break off: an instance that
 // ends has 10 s, and must still settle after them.
@@ -95,12 +111,13 @@ func (f *Firestore) Claim(ctx context.Context, id string, t Terms) (Claim, error
 			return known.claim(), nil
 		}
 		c, err := known.entry.claim(id, holder, f.now(), t)
-		if err != nil || c.Result != nil {
+		if err != nil || c.Result != nil && known.standing(f.now()) == known.stood {
 			return c, err
 		}
 		err = f.write(ctx, known)
 		if err == nil {
-			return known.claim(), nil
+			c.version = known.version
+			return c, nil
 		}
 		if !raced(err) {
 			return Claim{}, f.problem(err)
@@ -174,6 +191,35 @@ func (f *Firestore) Find(ctx context.Context, id string) (State, error) {
 		return State{}, err
 	}
 	return found.state(f.now()), nil
+}
+
+// entriesAtOnce is how many entries one call reads: with its answer, each may have some
+// hundred KB.
+const entriesAtOnce = 100
+
+// States implements [Ledger].
+func (f *Firestore) States(ctx context.Context, ids []string) ([]State, error) {
+	ctx, cancel := patiently(ctx)
+	defer cancel()
+	states := make([]State, 0, len(ids))
+	for some := range slices.Chunk(ids, entriesAtOnce) {
+		refs := make([]*firestore.DocumentRef, len(some))
+		for i, id := range some {
+			refs[i] = f.document(jobsCollection, id)
+		}
+		snapshots, err := f.client.GetAll(ctx, refs)
+		if err != nil {
+			return nil, f.problem(err)
+		}
+		for i, snapshot := range snapshots {
+			d, err := f.found(snapshot, some[i])
+			if err != nil {
+				return nil, err
+			}
+			states = append(states, d.inShort(f.now()))
+		}
+	}
+	return states, nil
 }
 
 // Defer implements [Ledger].
@@ -253,6 +299,7 @@ type document struct {
 	*entry
 	data    []byte    // the entry, encoded
 	version time.Time // zero: there is none yet
+	stood   standing  // of the entry that is there in this version
 }
 
 func (d *document) claim() Claim {
@@ -275,6 +322,14 @@ func (f *Firestore) read(ctx context.Context, id string) (*document, error) {
 	if err != nil {
 		return nil, f.problem(err)
 	}
+	return f.found(snapshot, id)
+}
+
+// found is the entry of a job that was read; an empty one where there is none.
+func (f *Firestore) found(snapshot *firestore.DocumentSnapshot, id string) (*document, error) {
+	if !snapshot.Exists() {
+		return &document{entry: &entry{}}, nil
+	}
 	var r record
 	if err := snapshot.DataTo(&r); err != nil {
 		return nil, f.problem(errUnreadable)
@@ -283,29 +338,75 @@ func (f *Firestore) read(ctx context.Context, id string) (*document, error) {
 	if err != nil {
 		return nil, f.problem(err)
 	}
-	return &document{entry: e, data: r.Entry, version: snapshot.UpdateTime}, nil
+	return &document{entry: e, data: r.Entry, version: snapshot.UpdateTime, stood: e.standing(f.now())}, nil
 }
 
-// write writes the entry, if nobody has since its version, and notes the new one.
+// write writes the entry, if nobody has since its version, and notes the new one. What that
+// changes of the counts of its batch is written with it or not at all.
 func (f *Firestore) write(ctx context.Context, d *document) (err error) {
 	if d.data, err = d.encode(); err != nil {
 		return err
 	}
-	ref := f.document(jobsCollection, d.ID)
-	// What is written in one second expires over 18 hours: where expireAt is indexed,
-	// times in a row would limit the writes to some 500 a second
-	// (https://cloud.google.com/firestore/docs/best-practices).
-	expireAt := d.Expires.Add(time.Duration(binary.BigEndian.Uint16(key(d.ID))) * time.Second)
-	var written *firestore.WriteResult
+	stands := d.standing(f.now())
+	ref, w := f.document(jobsCollection, d.ID), f.writes()
+	expireAt := d.Expires.Add(spread(d.ID))
 	if d.version.IsZero() {
-		written, err = ref.Create(ctx, record{d.ID, d.data, expireAt})
+		w.Create(ref, record{d.ID, d.data, expireAt, stands.failure})
 	} else {
-		written, err = ref.Update(ctx, []firestore.Update{{Path: "entry", Value: d.data}, {Path: "expireAt", Value: expireAt}}, firestore.LastUpdateTime(d.version))
+		changes := []firestore.Update{{Path: "entry", Value: d.data}, {Path: "expireAt", Value: expireAt}}
+		if stands.failure != d.stood.failure {
+			changes = append(changes, orNone(failureField, stands.failure))
+		}
+		w.Update(ref, changes, firestore.LastUpdateTime(d.version))
 	}
+	if batch, by := moved(d.stood, stands); by != nil {
+		f.count(w, batch, by, d.ID)
+	}
+	written, err := commit(ctx, w)
 	if err == nil {
-		d.version = written.UpdateTime
+		d.version, d.stood = written[0].UpdateTime, stands
 	}
 	return err
+}
+
+// spread is by how much later a document expires, so that what is written in one second
+// does so over 18 hours: where expireAt is indexed, times in a row would limit the writes
+// to some 500 a second (https://cloud.google.com/firestore/docs/best-practices).
+func spread(name string) time.Duration {
+	return time.Duration(binary.BigEndian.Uint16(key(name))) * time.Second
+}
+
+// orNone sets a field, or removes it where it would be empty.
+func orNone(field, value string) firestore.Update {
+	if value == "" {
+		return firestore.Update{Path: field, Value: firestore.Delete}
+	}
+	return firestore.Update{Path: field, Value: value}
+}
+
+// writes are what is written together or not at all, in one round trip: a transaction
+// takes two, and a bulk writer keeps some of it.
+type writes = firestore.WriteBatch //nolint:staticcheck // nothing else is atomic in one round trip
+
+func (f *Firestore) writes() *writes {
+	return f.client.Batch() //nolint:staticcheck // as above
+}
+
+// contended is how long commit waits first, and longestContended at most.
+const (
+	contended        = 20 * time.Millisecond
+	longestContended = 500 * time.Millisecond
+)
+
+// commit writes all or nothing. Where others are at the same documents, the counts of a
+// large batch above all, Firestore asks to try again.
+func commit(ctx context.Context, w *writes) ([]*firestore.WriteResult, error) {
+	for wait := contended; ; wait = min(2*wait, longestContended) {
+		written, err := w.Commit(ctx)
+		if status.Code(err) != codes.Aborted || !pause(ctx, wait/2+rand.N(wait)) { //nolint:gosec // nobody gains by guessing it
+			return written, err
+		}
+	}
 }
 
 // raced tells whether a write failed because of another.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/firestore/apiv1/firestorepb"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
@@ -34,7 +35,7 @@ func TestFirestore(t *testing.T) {
 		l.SetLongest(30 * time.Second) // for the emulator on a busy machine
 		return l
 	}
-	warm := open(t, &wire{}) // the first answer of a Java program may take long
+	warm := open(t, &wire{counts: make(map[string]bool)}) // the first answer of a Java program may take long
 	for err := warm.Check(t.Context()); err != nil; err = warm.Check(t.Context()) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
@@ -43,7 +44,7 @@ func TestFirestore(t *testing.T) {
 	if err := warm.Close(); err != nil {
 		t.Fatal(err)
 	}
-	contract(t, func(t *testing.T) ledger.Ledger { return open(t, &wire{}) })
+	contract(t, func(t *testing.T) ledger.Ledger { return open(t, &wire{counts: make(map[string]bool)}) })
 	for name, test := range map[string]func(*testing.T, *ledger.Firestore, *wire){
 		"what it costs":              testFirestoreCosts,
 		"answers are lost":           testFirestoreAnswersAreLost,
@@ -51,9 +52,12 @@ func TestFirestore(t *testing.T) {
 		"it is checked":              testFirestoreCheck,
 		"nobody waits for an answer": testFirestoreHangsUp,
 		"an answer does not end":     testFirestoreStops,
+		"what a batch costs":         testFirestoreBatchCosts,
+		"a batch is contended":       testFirestoreBatchIsContended,
+		"counts are spread":          testFirestoreSpreadsCounts,
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &wire{}
+			w := &wire{counts: make(map[string]bool)}
 			l := open(t, w)
 			defer l.Close()
 			test(t, l, w)
@@ -65,9 +69,13 @@ func TestFirestore(t *testing.T) {
 type wire struct {
 	mu     sync.Mutex
 	asked  map[string]int
-	lose   int    // so many answers to writes
-	during func() // happens during each write
-	silent int    // after so many messages of an answer; 0 is never
+	wrote  int             // documents, by writes that took effect
+	lose   int             // so many answers to writes
+	abort  int             // so many writes, which take no effect
+	lie    int             // so many answers to writes say that they took none
+	counts map[string]bool // the documents with counts that were written
+	during func()          // happens during each write
+	silent int             // after so many messages of an answer; 0 is never
 }
 
 func (w *wire) count(method string) {
@@ -84,15 +92,32 @@ func (w *wire) costs() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	asked := w.asked
-	w.asked = nil
+	w.asked, w.wrote = nil, 0
 	return asked
 }
 
-func (w *wire) loses() bool {
+// documents is how many were written since costs was last told.
+func (w *wire) documents() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lose--
-	return w.lose >= 0
+	return w.wrote
+}
+
+// takes takes one of what is to happen so many times.
+func (w *wire) takes(times *int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	*times--
+	return *times >= 0
+}
+
+// trouble is what happens to the writes that come next, in this order.
+type trouble struct{ abort, lose, lie int }
+
+func (w *wire) next(t trouble) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.abort, w.lose, w.lie = t.abort, t.lose, t.lie
 }
 
 func (w *wire) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -100,11 +125,32 @@ func (w *wire) unary(ctx context.Context, method string, req, reply any, cc *grp
 	if w.during != nil {
 		w.during()
 	}
+	if w.takes(&w.abort) {
+		return status.Error(codes.Aborted, "too much contention on these documents")
+	}
 	err := invoke(ctx, method, req, reply, cc, opts...)
-	if w.loses() {
+	if r, is := req.(*firestorepb.CommitRequest); is && err == nil {
+		w.note(r)
+	}
+	if w.takes(&w.lose) {
 		return status.Error(codes.Unavailable, "the connection was lost")
 	}
+	if w.takes(&w.lie) {
+		return status.Error(codes.Aborted, "too much contention on these documents")
+	}
 	return err
+}
+
+// note notes what was written.
+func (w *wire) note(r *firestorepb.CommitRequest) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrote += len(r.GetWrites())
+	for _, write := range r.GetWrites() {
+		if name := write.GetUpdate().GetName(); strings.Contains(name, "/onbehalf-counts/") {
+			w.counts[name] = true
+		}
+	}
 }
 
 func (w *wire) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -207,7 +253,7 @@ func ignore(_ ledger.Claim, err error) error { return err }
 // library; and is known for what it is.
 func testFirestoreAnswersAreLost(t *testing.T, l *ledger.Firestore, w *wire) {
 	ctx := t.Context()
-	lose := func() { w.mu.Lock(); w.lose = 1; w.mu.Unlock() }
+	lose := func() { w.next(trouble{lose: 1}) }
 	lose()
 	c, err := l.Claim(ctx, "a", soon())
 	if err != nil || c.Attempt != 1 {

@@ -59,6 +59,31 @@ type Ledger interface {
 	// among them, and of very many there are those that were deferred last. Where ctx
 	// ends before all are read, there are some beside the error.
 	Deferred(ctx context.Context, since time.Time) (map[string]time.Time, error)
+	// States is Find for many jobs, in the order of the ids. Their results come without
+	// the responses, which could be many times as long as all else.
+	States(ctx context.Context, ids []string) ([]State, error)
+	// Supersede has the final result of a job, which is not Good, count for its batch no
+	// more: the job with the id by was started in its place. The same again changes
+	// nothing. An error for a job without such a result, or with another in its place.
+	Supersede(ctx context.Context, id, by string) error
+	// Tally counts the jobs of a batch ([Terms]) by what came of them: under the status
+	// of their final result, "failed/FAULT" for those that failed, and under [PutOffCount].
+	// What counts none is left out, and a job that was only ever claimed counts as nothing.
+	Tally(ctx context.Context, batch string) (map[string]int, error)
+	// Failures are final results of a batch's jobs, those that were kept last first: failed,
+	// refused, expired or uncertain, and not superseded. There are limit of them, at least
+	// one, after the ones before: next is for the call after this one, and empty
+	// where there are no more; after is empty at first.
+	Failures(ctx context.Context, batch, after string, limit int) (results []jobs.Result, next string, err error)
+	// Load reads a part of a batch; one without a version where there is none.
+	Load(ctx context.Context, batch, name string) (Part, error)
+	// Save keeps a part, and gives its new version. ErrChanged where the part that is kept
+	// is not of the version that p has; then nothing is kept. Data of more than [MaxPart]
+	// is refused with an [Error].
+	Save(ctx context.Context, p Part) (version string, err error)
+	// List reads the parts whose keys begin with the prefix, limit of them, at least one,
+	// the greatest key first.
+	List(ctx context.Context, keyPrefix string, limit int) ([]Part, error)
 	// Close ends what the ledger has open. What is held stays so, until its time
 	// is up; but a [File] gives it free.
 	Close() error
@@ -73,6 +98,9 @@ type Terms struct {
 	Early bool
 	// Again tells of a final result that it does not count; nil is never.
 	Again func(jobs.Result) bool
+	// Batch is the batch whose counts the job is in; empty: none. A job that has one
+	// stays in it. One that ended without counts from this claim on.
+	Batch string
 }
 
 // Claim is one attempt's hold on a job.
@@ -93,6 +121,8 @@ type Claim struct {
 	holder  string    // unlike any other claim's
 	until   time.Time // when its time is up
 	version time.Time // of the document, in Firestore
+	// The entry's, which an attempt does not change.
+	batch, by string
 }
 
 // PutOff is what an attempt leaves to the next one.
@@ -114,4 +144,6 @@ type State struct {
 	Held     bool // by an attempt whose time is not up
 	PutOff
 	Result *jobs.Result // final; nil where there is none yet
+	// By is the id of the job that was started in this one's place.
+	By string
 }

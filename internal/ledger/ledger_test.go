@@ -95,3 +95,35 @@ func TestMemoryForgets(t *testing.T) {
 		}
 	}
 }
+
+// What is known of batches is not bounded by the jobs that are remembered, and is forgotten
+// once it has expired.
+func TestMemoryKeepsBatches(t *testing.T) {
+	l := ledger.NewMemory(10_000)
+	s := &subject{Ledger: l, t: t, began: time.Now()}
+	ledger.SetClock(l, s.now)
+	for i := range 100 {
+		s.settle(s.inBatch(fmt.Sprint(i)), failed(fmt.Sprint(i), jobs.FaultUser))
+		s.save(ledger.Part{Batch: "b", Name: fmt.Sprint("page/", i), Data: make([]byte, 1000)})
+		s.pass(time.Second)
+	}
+	s.counts(map[string]int{"failed/user": 100})
+	for i := range 100 {
+		if p := s.load(fmt.Sprint("page/", i)); len(p.Data) != 1000 {
+			t.Errorf("page %d has %d bytes", i, len(p.Data))
+		}
+	}
+	got := s.failures(5)
+	if len(got) < 8 || len(got) > 16 || got[0] != "99" || got[len(got)-1] != fmt.Sprint(100-len(got)) {
+		t.Errorf("failures of %q; want those of the newest dozen", got)
+	}
+	if err := s.Supersede(t.Context(), "0", "0~1"); err == nil {
+		t.Error("what is not remembered was superseded")
+	}
+	s.pass(ledger.Keep)
+	s.settle(s.claimOn("c's", s.ofBatch("c")), done("c's"))
+	s.save(ledger.Part{Batch: "c", Name: "control"})
+	if n := l.Batches(); n != 2 {
+		t.Errorf("%d parts and counts; want those of the new batch", n)
+	}
+}

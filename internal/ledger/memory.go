@@ -18,7 +18,8 @@ const overhead = 800
 
 // Memory is a ledger in this process's memory. It forgets when the process
 // ends, and does not know of other instances: for trying things out, and for
-// one instance whose jobs can bear being done again after a restart.
+// one instance whose jobs can bear being done again after a restart. The counts and
+// the parts of batches it keeps beside the bound, until they expire.
 type Memory struct {
 	maxBytes int
 	now      func() time.Time
@@ -29,6 +30,7 @@ type Memory struct {
 	bytes    int        // that those take, about
 	kept     *list.List // ids of the others, in the order in which they expire
 	deferred map[string]deferral
+	batches
 }
 
 type remembered struct {
@@ -46,7 +48,7 @@ func NewMemory(maxBytes int) *Memory {
 	if maxBytes <= 0 {
 		maxBytes = DefaultMaxBytes
 	}
-	return &Memory{maxBytes: maxBytes, now: time.Now, entries: make(map[string]*remembered), idle: list.New(), kept: list.New(), deferred: make(map[string]deferral)}
+	return &Memory{maxBytes: maxBytes, now: time.Now, entries: make(map[string]*remembered), idle: list.New(), kept: list.New(), deferred: make(map[string]deferral), batches: newBatches()}
 }
 
 // Claim implements [Ledger].
@@ -58,9 +60,15 @@ func (m *Memory) Claim(_ context.Context, id string, t Terms) (Claim, error) {
 	if e == nil {
 		e = &remembered{}
 	}
-	c, err := e.claim(id, newHolder(), m.now(), t)
-	if err != nil || c.Result != nil {
+	now := m.now()
+	before := e.standing(now)
+	c, err := e.claim(id, newHolder(), now, t)
+	if err != nil {
 		return c, err
+	}
+	m.count(before, e.standing(now), now)
+	if c.Result != nil {
+		return c, nil
 	}
 	m.entries[id] = e
 	m.keep(e)
@@ -124,9 +132,12 @@ func (m *Memory) end(c Claim, result *jobs.Result, p PutOff) error {
 	if e == nil {
 		return ErrLost
 	}
-	if err := e.end(c, m.now(), result, p); err != nil {
+	now := m.now()
+	before := e.standing(now)
+	if err := e.end(c, now, result, p); err != nil {
 		return err
 	}
+	m.count(before, e.standing(now), now)
 	if result == nil && !p.Doubt.IsZero() {
 		m.keep(e) // what may have been done must not be forgotten
 		return nil
@@ -151,6 +162,19 @@ func (m *Memory) Find(_ context.Context, id string) (State, error) {
 		return e.state(m.now()), nil
 	}
 	return State{}, nil
+}
+
+// States implements [Ledger].
+func (m *Memory) States(_ context.Context, ids []string) ([]State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	states := make([]State, len(ids))
+	for i, id := range ids {
+		if e := m.entries[id]; e != nil {
+			states[i] = e.inShort(m.now())
+		}
+	}
+	return states, nil
 }
 
 // Defer implements [Ledger].

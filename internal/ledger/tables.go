@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -31,17 +32,18 @@ func (t *tables) touch(do func()) {
 	t.touching = false
 }
 
-// make makes the tables of a new file. A database that has others is no ledger.
+// make makes the tables of a new file, and those that an older ledger does not have. A
+// database that has only others is no ledger.
 func (t *tables) make() error {
-	if t.bucket(goneTable) != nil { // the last that is made
+	if t.bucket(listedTable) != nil { // the last that is made
 		return nil
 	}
-	if other, _ := t.tx.Cursor().First(); other != nil {
+	if other, _ := t.tx.Cursor().First(); other != nil && t.bucket(goneTable) == nil {
 		return errNoLedger
 	}
 	t.wrote = true
-	for _, name := range []table{jobsTable, deferredTable, goneTable} {
-		if _, err := t.tx.CreateBucket([]byte(name)); err != nil {
+	for _, name := range []table{jobsTable, deferredTable, goneTable, countsTable, failuresTable, partsTable, listedTable} {
+		if _, err := t.tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return err
 		}
 	}
@@ -69,6 +71,13 @@ func (t *tables) delete(in table, key []byte) (err error) {
 	t.wrote = true
 	t.touch(func() { err = t.bucket(in).Delete(key) })
 	return err
+}
+
+// next is a number that the table has not given before.
+func (t *tables) next(in table) (n uint64, err error) {
+	t.wrote = true
+	t.touch(func() { n, err = t.bucket(in).NextSequence() })
+	return n, err
 }
 
 func (t *tables) putTime(in table, key []byte, at time.Time) error {
@@ -105,6 +114,34 @@ func (t *tables) each(in table, from []byte) func(yield func(key, value []byte) 
 	}
 }
 
+// replace has another key stand in the place of one, in a table of which the keys are
+// all; either may be empty.
+func (t *tables) replace(in table, from, to string) (err error) {
+	if to != "" {
+		err = t.put(in, []byte(to), nil)
+	}
+	if err == nil && from != "" {
+		err = t.delete(in, []byte(from))
+	}
+	return err
+}
+
+// entry is what is kept under a job's key; nil where nothing is.
+func (t *tables) entry(at []byte) (*entry, error) {
+	data := t.get(jobsTable, at)
+	if data == nil {
+		return nil, nil
+	}
+	if len(data) < timeBytes {
+		return nil, errUnreadable
+	}
+	e, err := decodeAny(data[timeBytes:])
+	if err != nil || !bytes.Equal(key(e.ID), at) {
+		return nil, errUnreadable
+	}
+	return e, nil
+}
+
 func (t *tables) putEntry(e *entry) error {
 	data, err := e.encode()
 	if err != nil {
@@ -116,26 +153,63 @@ func (t *tables) putEntry(e *entry) error {
 // swept is how many neighbours of a new entry are looked at.
 const swept = 4
 
-// forget drops the entries after key whose time is up: with each new one some, so
-// that the file stays within 4/3 of what is to be remembered, and nobody ever has to
-// go through all of it.
-func (t *tables) forget(key []byte, now time.Time) error {
+// forget drops what stands after key in a table and whose time is up: with each new entry
+// some, so that the file stays within 4/3 of what is to be remembered, and nobody ever
+// has to go through all of it.
+func (t *tables) forget(in table, key []byte, now time.Time) error {
 	var old [][]byte
+	var listed []string
 	seen := 0
-	for neighbour, value := range t.each(jobsTable, key) {
+	for neighbour, value := range t.each(in, key) {
 		if !now.Before(readTime(value)) {
 			old = append(old, slices.Clone(neighbour))
+			listed = append(listed, listing(in, value))
 		}
 		if seen++; seen == swept {
 			break
 		}
 	}
 	for _, key := range old { // a table that changes is not gone through
-		if err := t.delete(jobsTable, key); err != nil {
+		if err := t.delete(in, key); err != nil {
+			return err
+		}
+	}
+	for _, by := range listed {
+		if err := t.replace(listings[in].in, by, ""); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// listings are the tables by which others are gone through in an order, and what a value
+// of those is listed by, without its time; empty: it is not.
+var listings = map[table]struct {
+	in table
+	by func(value []byte) string
+}{
+	jobsTable: {failuresTable, func(value []byte) string {
+		e, err := decodeAny(value)
+		if err != nil {
+			return ""
+		}
+		return e.failure()
+	}},
+	partsTable: {listedTable, func(value []byte) string {
+		p, err := decodePart(value)
+		if err != nil {
+			return ""
+		}
+		return p.listing()
+	}},
+}
+
+// listing is what a value of a table is listed by; empty: it is not.
+func listing(in table, value []byte) string {
+	if by := listings[in].by; by != nil && len(value) >= timeBytes {
+		return by(value[timeBytes:])
+	}
+	return ""
 }
 
 func appendTime(to []byte, at time.Time) []byte {

@@ -91,6 +91,7 @@ func Strict(path string, data []byte, into any) error {
 // a mistake of the program that wrote the job, not a way to leave it out.
 var noNulls = json.JoinUnmarshalers(
 	notNull[string](), notNull[bool](), notNull[int](), notNull[time.Time](), notNull[[]string](), notNull[map[string]string](),
+	notNull[float64](), notNull[Targets](), notNull[StopAfter](),
 	notNull[*Message](), notNull[*Compose](), notNull[[]Attachment](), notNull[Attachment](), notNull[*Media](), notNull[*Pages](),
 )
 
@@ -132,17 +133,27 @@ func fieldError(base string, data []byte, err error) error {
 // Path writes a path and a JSON pointer below it as people write a field's path.
 func Path(path string, below jsontext.Pointer) string {
 	for token := range below.Tokens() {
-		if token == "" || len(token) > maxLabelKey || strings.ContainsFunc(token, unusual) {
-			token = Quote(token)
-		}
-		if path != "" && strings.Trim(token, "0123456789") == "" { // of an array
-			path += "[" + token + "]"
-		} else {
-			path = strings.TrimPrefix(path+"."+token, ".")
-		}
-		if len(path) > maxPath {
-			return path + "…"
-		}
+		path = under(path, token)
+	}
+	return path
+}
+
+// under is the path of what has that name, or number, below a path. One that is
+// very long is cut.
+func under(path, token string) string {
+	if len(path) > maxPath {
+		return path
+	}
+	if token == "" || len(token) > maxLabelKey || strings.ContainsFunc(token, unusual) {
+		token = Quote(token)
+	}
+	if path != "" && strings.Trim(token, "0123456789") == "" { // of an array
+		path += "[" + token + "]"
+	} else {
+		path = strings.TrimPrefix(path+"."+token, ".")
+	}
+	if len(path) > maxPath {
+		path += "…"
 	}
 	return path
 }
@@ -214,6 +225,8 @@ func typeName(t reflect.Type) string {
 		return "true or false"
 	case reflect.TypeFor[int]():
 		return "an integer"
+	case reflect.TypeFor[float64]():
+		return "a number"
 	case reflect.TypeFor[time.Time]():
 		return "a time as RFC 3339 has it, such as 2026-11-30T00:00:00Z,"
 	case reflect.TypeFor[[]string]():
@@ -272,11 +285,8 @@ func (j *Job) check() error {
 	if err := checkAction(j.Action); err != nil {
 		return err
 	}
-	if j.Params != nil && j.Params.Kind() != '{' {
-		return Errorf("params", "is %s; an object is expected", kindName(j.Params.Kind()))
-	}
-	if j.Body != nil && j.Body.Kind() != '{' {
-		return Errorf("body", "is %s; an object is expected", kindName(j.Body.Kind()))
+	if err := j.checkObjects(); err != nil {
+		return err
 	}
 	for _, part := range []interface{ check() error }{j.Message, j.Media, j.Pages} {
 		if err := part.check(); err != nil {
@@ -287,6 +297,16 @@ func (j *Job) check() error {
 		return err
 	}
 	return checkLabels(j.Labels)
+}
+
+func (j *Job) checkObjects() error {
+	if j.Params != nil && j.Params.Kind() != '{' {
+		return Errorf("params", "is %s; an object is expected", kindName(j.Params.Kind()))
+	}
+	if j.Body != nil && j.Body.Kind() != '{' {
+		return Errorf("body", "is %s; an object is expected", kindName(j.Body.Kind()))
+	}
+	return nil
 }
 
 // checkWho sees to it that the job says as whom to act, and only once: to act as

@@ -1,5 +1,5 @@
 // Package jobs says what can be asked of onbehalf and what can come of it:
-// the job, its result, and the JSON Schema of both.
+// the job, its result, the batch of jobs, its summary, and the JSON Schema of each.
 package jobs
 
 import (

@@ -11,3 +11,13 @@ var JobSchema []byte
 //
 //go:embed schema/result.schema.json
 var ResultSchema []byte
+
+// BatchSchema is the JSON Schema of a [Batch], as [DecodeBatch] reads it.
+//
+//go:embed schema/batch.schema.json
+var BatchSchema []byte
+
+// SummarySchema is the JSON Schema of a [Summary], as [Summary.Encode] writes it.
+//
+//go:embed schema/summary.schema.json
+var SummarySchema []byte

@@ -16,6 +16,15 @@ type Refusal struct{ Reason, Message, Fix string }
 
 func (r *Refusal) Error() string { return r.Message }
 
+// The reasons for which the same call is refused for whichever user.
+const (
+	noPolicySet      = "noPolicy"
+	actionNotAllowed = "actionNotAllowed"
+)
+
+// OfAll tells whether every job that calls the same is refused, for whichever user.
+func (r *Refusal) OfAll() bool { return r.Reason == noPolicySet || r.Reason == actionNotAllowed }
+
 // Line is where in a policy's file something stands.
 type Line struct {
 	// Field is the field, or an item of it: "denyUsers", "actions[1]".
@@ -64,15 +73,28 @@ func (p *Policy) AllowUser(ctx context.Context, user string) error {
 	if p == nil {
 		return noPolicy(job)
 	}
-	for _, rule := range []func(jobs.Job) (Line, *Refusal){p.domain, p.denied} {
-		if _, refusal := rule(job); refusal != nil {
-			return refusal
-		}
+	if err := p.AllowWhom(user); err != nil {
+		return err
 	}
 	if err := p.AllowScopes(); err != nil {
 		return err
 	}
 	return p.Spare(ctx, user)
+}
+
+// AllowWhom gives nil where no rule on users alone refuses this one. It asks nobody
+// whether that is an administrator. An error is a [*Refusal].
+func (p *Policy) AllowWhom(user string) error {
+	job := jobs.Job{User: user}
+	if p == nil {
+		return noPolicy(job)
+	}
+	for _, rule := range []func(jobs.Job) (Line, *Refusal){p.domain, p.denied} {
+		if _, refusal := rule(job); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
 }
 
 // AllowServiceAccount gives nil where the service account may act as itself with
@@ -83,7 +105,7 @@ func (p *Policy) AllowServiceAccount() error {
 		return noPolicy(jobs.Job{As: jobs.AsServiceAccount, Action: "sql.instances.list"})
 	case len(p.ServiceAccountActions) == 0:
 		return &Refusal{
-			"actionNotAllowed", "The policy does not allow the service account to act as itself.",
+			actionNotAllowed, "The policy does not allow the service account to act as itself.",
 			"If it may, list what it may call in serviceAccountActions in the policy.",
 		}
 	}
@@ -93,7 +115,7 @@ func (p *Policy) AllowServiceAccount() error {
 // AllowScopes gives nil where scopes may stand for actions: no condition has to be
 // held against an action. An error is a [*Refusal].
 func (p *Policy) AllowScopes() error {
-	if p != nil && p.when != nil {
+	if p.HasCondition() {
 		return &Refusal{
 			"whenNotMet", "The policy has a condition, when, which can only be held against an action.",
 			"Name the actions that it is for, in place of scopes.",
@@ -132,7 +154,7 @@ func noPolicy(job jobs.Job) *Refusal {
 		example = "serviceAccountActions: [" + job.Action + "]"
 	}
 	return &Refusal{
-		"noPolicy", "No policy is set, so every job is refused.",
+		noPolicySet, "No policy is set, so every job is refused.",
 		"Set ONBEHALF_POLICY to a YAML file (a path, or sm://PROJECT/SECRET/VERSION) that lists what may be done, for example:\n" + example,
 	}
 }
@@ -174,7 +196,7 @@ func (p *Policy) fits(field string, globs []string, action string) (Line, *Refus
 		}
 	}
 	return p.missing(field, globs), &Refusal{
-		"actionNotAllowed", "The policy does not allow " + action + ".",
+		actionNotAllowed, "The policy does not allow " + action + ".",
 		"If it may be called, add it to " + field + " in the policy.",
 	}
 }

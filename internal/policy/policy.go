@@ -59,6 +59,9 @@ var (
 	actionPattern = regexp.MustCompile(`^[A-Za-z0-9._*-]+$`)
 )
 
+// HasCondition tells whether anything but who does what is judged.
+func (p *Policy) HasCondition() bool { return p != nil && p.when != nil }
+
 // Parse reads a policy in YAML. An error names the field, the value and what
 // is accepted.
 func Parse(data []byte) (*Policy, error) {

@@ -34,8 +34,8 @@ func (a *Access) Names(ctx context.Context, m explain.Meaning, n explain.Names) 
 
 // Directory reads the Directory as an administrator.
 func (a *Access) Directory(admin string) (*directory.Directory, error) {
-	return directory.New(directory.Config{HTTP: a.HTTP, Authorize: func(ctx context.Context, r *http.Request) (refused func(), err error) {
-		token, err := a.Minter.Token(ctx, admin, directory.Scope)
+	return directory.New(directory.Config{HTTP: a.HTTP, Authorize: func(ctx context.Context, r *http.Request, scope string) (refused func(), err error) {
+		token, err := a.Minter.Token(ctx, admin, scope)
 		if err != nil {
 			return nil, err
 		}

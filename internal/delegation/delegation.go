@@ -241,7 +241,10 @@ func (m *Minter) guarded(ctx context.Context, k subject) (token Token, err error
 	case err == nil:
 		came.gone = false
 	case errors.As(err, &refusal) && !refusal.Unfinished:
-		came.gone, came.refusal, came.breadth = false, refusal, m.cfg.Judge(refusal).Breadth
+		dated := *refusal
+		dated.Since = came.begun
+		came.gone, came.refusal, came.breadth = false, &dated, m.cfg.Judge(&dated).Breadth
+		err = &dated
 	}
 	return token, err
 }

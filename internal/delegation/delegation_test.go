@@ -491,6 +491,23 @@ func TestRefusalsAreRememberedBriefly(t *testing.T) {
 	})
 }
 
+// What is repeated from memory says when it was asked for, be it one user's or all have it.
+func TestARefusalSaysSinceWhen(t *testing.T) {
+	for _, answer := range []string{`{"error": "invalid_grant", "error_description": "Invalid email or User ID"}`, `{"error": "unauthorized_client"}`} {
+		synctest.Test(t, func(t *testing.T) {
+			m := minter(t, &google{exchange: func(*http.Request, []byte) (int, string) { return http.StatusBadRequest, answer }})
+			begun := time.Now()
+			for range 3 {
+				var refusal *delegation.Error
+				if _, err := m.Token(t.Context(), "dead@example.com", scope); !errors.As(err, &refusal) || !refusal.Since.Equal(begun) {
+					t.Errorf("%s: %v, want %v: %v", answer, refusal.Since, begun, err)
+				}
+				time.Sleep(9 * time.Second)
+			}
+		})
+	}
+}
+
 // Whatever the two endpoints say, there is a typed error, and nothing of their
 // words is in its text.
 func TestErrors(t *testing.T) {

@@ -64,6 +64,8 @@ type Error struct {
 	// that a guess was made before, and nobody has got a token since.
 	Until    time.Time
 	Repeated bool
+	// Since is when it was begun to ask: what is repeated from memory may be mended since.
+	Since time.Time
 
 	text string // Google's message: to recognise it by, never to be shown
 	err  error

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,13 +21,14 @@ type Admins struct {
 
 	mu      sync.Mutex
 	flights map[string]*flight // by user: under way, or ended and still to be told
-	oldest  []learned          // in the order in which they are forgotten
+	oldest  []learned          // in the order in which they end
 }
 
 // learned is when the flight of a user has been told long enough.
 type learned struct {
-	user string
-	ends time.Time
+	user   string
+	flight *flight
+	ends   time.Time
 }
 
 // flight is one look-up, which all who ask meanwhile share.
@@ -36,6 +38,7 @@ type flight struct {
 	err  error
 	// void says that the one who looked gave up, which says nothing to the others.
 	void bool
+	ends time.Time // until when it is told; zero while it is under way
 }
 
 // NewAdmins makes an Admins. It makes no call.
@@ -83,8 +86,7 @@ func (a *Admins) lead(ctx context.Context, user string, f *flight) (bool, error)
 		if f.void || f.err != nil {
 			delete(a.flights, user)
 		} else {
-			a.oldest = append(a.oldest, learned{user, time.Now().Add(memory)})
-			a.forget()
+			a.keep(user, f, time.Now().Add(memory))
 		}
 		close(f.done)
 	}()
@@ -94,12 +96,44 @@ func (a *Admins) lead(ctx context.Context, user string, f *flight) (bool, error)
 	return f.is, f.err
 }
 
+// Learn is told what a listing has said of a user, by the primary address, at that
+// time, so that nobody asks for it again within an hour of it.
+func (a *Admins) Learn(user string, admin bool, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ends := at.Add(memory)
+	known := a.flights[user]
+	if known != nil && (known.ends.IsZero() || known.ends.After(ends)) || !time.Now().Before(ends) {
+		return // newer word of it is there or coming, or this is too old
+	}
+	f := &flight{done: make(chan struct{}), is: admin}
+	close(f.done)
+	a.flights[user] = f
+	a.keep(user, f, ends)
+}
+
+// keep has what was learned end at a time.
+func (a *Admins) keep(user string, f *flight, ends time.Time) {
+	f.ends = ends
+	i, _ := slices.BinarySearchFunc(a.oldest, ends, func(l learned, t time.Time) int {
+		if l.ends.After(t) {
+			return 1
+		}
+		return -1
+	})
+	a.oldest = slices.Insert(a.oldest, i, learned{user, f, ends})
+	a.forget()
+}
+
 // forget lets go of what was learned an hour ago, and of the oldest where there
-// is too much.
+// is too much. Of a user of whom more was learned since, that is kept.
 func (a *Admins) forget() {
 	now := time.Now()
 	for len(a.oldest) > maxKnown || len(a.oldest) > 0 && !now.Before(a.oldest[0].ends) {
-		delete(a.flights, a.oldest[0].user)
+		if old := a.oldest[0]; a.flights[old.user] == old.flight {
+			delete(a.flights, old.user)
+		}
+		a.oldest[0] = learned{}
 		a.oldest = a.oldest[1:]
 	}
 }

@@ -3,51 +3,64 @@
 package directory
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"google.golang.org/api/googleapi"
+
+	"github.com/onbehalf-dev/onbehalf/internal/apierror"
 )
 
 const (
 	// Scope is what the administrator's token must be for.
 	Scope = "https://www.googleapis.com/auth/admin.directory.user.readonly"
+	// GroupScope is what it must be for where the members of groups are read.
+	GroupScope = "https://www.googleapis.com/auth/admin.directory.group.member.readonly"
 	// Service is the API's name for gcloud services.
 	Service = "admin.googleapis.com"
 
-	usersURL = "https://" + Service + "/admin/directory/v1/users/"
+	usersURL  = "https://" + Service + "/admin/directory/v1/users"
+	groupsURL = "https://" + Service + "/admin/directory/v1/groups/"
 	// userFields are those of [User].
 	userFields = "primaryEmail,suspended,archived,isAdmin,isDelegatedAdmin,isMailboxSetup"
 	// timeout bounds one call: much longer than the Directory ever takes, and short
 	// enough that what waits for it can come again.
 	timeout = 20 * time.Second
-	// maxAnswer bounds what is read of an answer.
-	maxAnswer = 1 << 20
+	// maxAnswer bounds what is read of an answer about one user, and maxList of a page
+	// of 500: some 60 KB each, which only very many custom fields come to.
+	maxAnswer, maxList = 1 << 20, 32 << 20
 )
 
 // Config is what a [Directory] needs.
 type Config struct {
 	// HTTP makes the calls. It must add no credentials of its own.
 	HTTP *http.Client
-	// Authorize makes a request one of the administrator's, with a token for [Scope].
-	// What it returns is called when the API does not accept that token.
-	Authorize func(ctx context.Context, r *http.Request) (refused func(), err error)
+	// Authorize makes a request one of the administrator's, with a token for the scope:
+	// [Scope], or [GroupScope]. What it returns is called when the API does not accept
+	// that token.
+	Authorize func(ctx context.Context, r *http.Request, scope string) (refused func(), err error)
 }
 
 // Directory reads the Directory. It is safe for concurrent use.
-type Directory struct{ cfg Config }
+type Directory struct {
+	cfg Config
+	// reads is set once the organisation's users could be listed.
+	reads atomic.Bool
+}
 
 // New makes a Directory. It makes no call.
 func New(cfg Config) (*Directory, error) {
 	if cfg.HTTP == nil || cfg.Authorize == nil {
 		return nil, errors.New("directory: both HTTP and Authorize are needed")
 	}
-	return &Directory{cfg}, nil
+	return &Directory{cfg: cfg}, nil
 }
 
 // User is what the Directory knows of a user.
@@ -68,48 +81,73 @@ type User struct {
 // An error is an [*Error], ctx's own, or that of Authorize.
 func (d *Directory) User(ctx context.Context, email string) (User, error) {
 	var user User
-	err := d.get(ctx, usersURL+url.PathEscape(email)+"?fields="+url.QueryEscape(userFields), &user)
+	q := question{address: usersURL + "/" + url.PathEscape(email), query: map[string]string{"fields": userFields}, most: maxAnswer}
+	err := d.get(ctx, q, &user)
 	if err == nil && user.PrimaryEmail == "" { // an answer without a user says nothing about one
 		err = &Error{Status: http.StatusOK, Reason: NoAnswer}
 	}
 	return user, err
 }
 
+// question is what is asked.
+type question struct {
+	address string
+	query   map[string]string // without those that are empty
+	scope   string            // empty: [Scope]
+	most    int64             // bytes of an answer
+}
+
+func (q question) url() string {
+	values := url.Values{"prettyPrint": {"false"}} // a list is half blanks otherwise
+	for name, value := range q.query {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	return q.address + "?" + values.Encode()
+}
+
 // get asks once more with another token where the first is not accepted: it may
 // have been revoked, and another one be good.
-func (d *Directory) get(ctx context.Context, address string, answer any) error {
-	refused, err := d.ask(ctx, address, answer)
+func (d *Directory) get(ctx context.Context, q question, answer any) error {
+	refused, err := d.ask(ctx, q, answer)
 	if !unauthorized(err) {
 		return err
 	}
 	refused()
-	if refused, err = d.ask(ctx, address, answer); unauthorized(err) {
+	if refused, err = d.ask(ctx, q, answer); unauthorized(err) {
 		refused()
 	}
 	return err
 }
 
-func (d *Directory) ask(ctx context.Context, address string, answer any) (refused func(), err error) {
+func (d *Directory) ask(ctx context.Context, q question, answer any) (refused func(), err error) {
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(within, http.MethodGet, address, nil)
+	req, err := http.NewRequestWithContext(within, http.MethodGet, q.url(), nil)
 	if err != nil {
 		return nil, err
 	}
-	if refused, err = d.cfg.Authorize(ctx, req); err != nil { // which takes the time that it needs
-		return nil, err
+	scope := cmp.Or(q.scope, Scope)
+	if refused, err = d.cfg.Authorize(ctx, req, scope); err != nil { // which takes the time that it needs
+		return nil, &TokenError{Scope: scope, err: err}
 	}
 	res, err := d.cfg.HTTP.Do(req)
 	if err != nil {
 		return nil, given(ctx, &Error{Reason: NoAnswer, err: err})
 	}
 	defer res.Body.Close()
-	res.Body = io.NopCloser(io.LimitReader(res.Body, maxAnswer))
+	body := &io.LimitedReader{R: res.Body, N: q.most}
+	res.Body = io.NopCloser(body)
 	if err := googleapi.CheckResponse(res); err != nil {
-		return refused, given(ctx, newError(res.StatusCode, err))
+		return refused, given(ctx, newError(res.StatusCode, apierror.RetryAfter(res.StatusCode, res.Header), err))
 	}
-	if err := json.NewDecoder(res.Body).Decode(answer); err != nil {
-		return nil, given(ctx, &Error{Status: res.StatusCode, Reason: NoAnswer, err: err})
+	if err := json.UnmarshalRead(body, answer, json.MatchCaseInsensitiveNames(true)); err != nil {
+		e := &Error{Status: res.StatusCode, Reason: NoAnswer, err: err}
+		if body.N == 0 {
+			e.Reason = TooLarge
+		}
+		return nil, given(ctx, e)
 	}
 	return refused, nil
 }

@@ -27,6 +27,7 @@ type google struct {
 	refused int      // tokens that were dropped
 	answer  func(n int, r *http.Request) (int, string)
 	took    time.Duration
+	after   string // Retry-After
 }
 
 func (g *google) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -42,7 +43,7 @@ func (g *google) RoundTrip(r *http.Request) (*http.Response, error) {
 	if status == 0 {
 		return nil, errors.New("the connection is cut")
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}, "Retry-After": {g.after}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
 // times is how often it was asked.
@@ -54,7 +55,7 @@ func (g *google) times() int {
 
 func (g *google) directory(t *testing.T) *directory.Directory {
 	t.Helper()
-	d, err := directory.New(directory.Config{HTTP: &http.Client{Transport: g}, Authorize: func(ctx context.Context, r *http.Request) (func(), error) {
+	d, err := directory.New(directory.Config{HTTP: &http.Client{Transport: g}, Authorize: func(ctx context.Context, r *http.Request, _ string) (func(), error) {
 		r.Header.Set("Authorization", "Bearer of-the-administrator")
 		return func() { g.refused++ }, ctx.Err()
 	}})
@@ -144,7 +145,7 @@ func TestAnotherToken(t *testing.T) {
 
 func TestNoToken(t *testing.T) {
 	g, none := &google{answer: always(http.StatusOK, adas)}, errors.New("no token")
-	d, err := directory.New(directory.Config{HTTP: &http.Client{Transport: g}, Authorize: func(context.Context, *http.Request) (func(), error) { return nil, none }})
+	d, err := directory.New(directory.Config{HTTP: &http.Client{Transport: g}, Authorize: func(context.Context, *http.Request, string) (func(), error) { return nil, none }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (d delivery) accept(c *call, p *parcel) reply {
 	if int64(len(p.raw)) > d.limit {
 		return c.tooLarge()
 	}
-	return d.file(c, c.tok.person.box, p)
+	return d.file(c, c.tok.person.mailbox(), p)
 }
 
 func (d delivery) fromMedia(c *call, m *media) reply {

@@ -135,16 +135,40 @@ func (c *call) getUser() reply {
 	return c.ok(c.shownUser(p))
 }
 
-// shownUser is what the sandbox knows of a user, and what else was ever said.
-func (c *call) shownUser(p *person) doc {
+// shownUser is what the sandbox knows of a user, and what else was ever said. Custom
+// fields are shown to who reads users only where projection says so.
+func (c *call) shownUser(p *person) any {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	said := c.store.shelfOf(address{kind: userFields}).byID[p.id]
+	if len(said) == 0 {
+		return p.directory()
+	}
 	b, err := marshal(p.directory(), false)
 	var known doc
 	if err != nil || json.Unmarshal(b, &known) != nil { // cannot be: the type has nothing that fails
 		return doc{}
 	}
-	c.store.mu.Lock()
-	defer c.store.mu.Unlock()
-	return merge(c.store.shelfOf(address{kind: userFields}).byID[p.id], known)
+	out := merge(said, known)
+	if custom := c.projected(doc(out).under("customSchemas")); len(custom) > 0 {
+		out["customSchemas"] = custom
+	} else {
+		delete(out, "customSchemas")
+	}
+	return out
+}
+
+// projected are those of a user's custom fields that the call shows.
+func (c *call) projected(schemas doc) map[string]any {
+	out := merge(schemas, nil)
+	switch mask := strings.Split(c.query.Get("customFieldMask"), ","); {
+	case c.req.Method != http.MethodGet || c.query.Get("projection") == "full":
+	case c.query.Get("projection") == "custom":
+		maps.DeleteFunc(out, func(schema string, _ any) bool { return !slices.Contains(mask, schema) })
+	default:
+		clear(out)
+	}
+	return out
 }
 
 // userFields are what is kept of a user beside what the sandbox itself knows.
@@ -308,73 +332,86 @@ func (c *call) getUnit() reply {
 func (c *call) listUsers() reply {
 	const normal, most = 100, 500
 	limit := c.count("maxResults", normal, most)
-	people, refused := c.scopeOfList()
-	if refused != nil {
+	if refused := c.scopeOfList(); refused != nil {
 		return *refused
 	}
-	fits, ok := parseUserQuery(c.query.Get("query"))
+	query, ok := parseUserQuery(c.query.Get("query"))
 	if !ok {
-		return c.refuse(http.StatusBadRequest, "invalid", "Invalid Input: query")
+		return *c.badInput("query")
 	}
-	people = slices.DeleteFunc(people, func(p *person) bool { return !fits(p.user()) })
-	if c.query.Get("sortOrder") == "DESCENDING" {
-		slices.Reverse(people)
-	}
-	from, ok := userPage(people, c.query.Get("pageToken"))
+	after, ok := userPage(c.query.Get("pageToken"))
 	if !ok {
-		return c.refuse(http.StatusBadRequest, "invalid", "Invalid Input: pageToken")
+		return *c.badInput("pageToken")
 	}
-	end := min(from+limit, len(people))
+	domain := "@" + strings.ToLower(c.query.Get("domain"))
+	in := func(p *person) bool { return domain == "@" || strings.HasSuffix(p.email, domain) }
+	fits := func(p *person) bool { return in(p) && query.fits(p.user()) }
+	if c.query.Get("showDeleted") == "true" { // who is deleted is not kept
+		fits = func(*person) bool { return false }
+	}
+	people := c.people.some(after, c.query.Get("sortOrder") == "DESCENDING", limit+1, fits)
+	if len(people) == 0 && after == "" {
+		if refused := c.nobody(in, query); refused != nil {
+			return *refused
+		}
+	}
+	return c.ok(c.usersPage(people, limit))
+}
+
+// usersPage is a page of a list of users; one more than there is room for says that
+// another page follows.
+func (c *call) usersPage(people []*person, limit int) map[string]any {
 	out := map[string]any{"kind": "admin#directory#users"}
-	var users []doc
-	for _, p := range people[from:end] {
+	if len(people) > limit {
+		people = people[:limit]
+		out["nextPageToken"] = base64.RawURLEncoding.EncodeToString([]byte(people[limit-1].email))
+	}
+	var users []any
+	for _, p := range people {
 		users = append(users, c.shownUser(p))
 	}
 	if users != nil {
 		out["users"] = users
 	}
-	if end < len(people) {
-		out["nextPageToken"] = base64.RawURLEncoding.EncodeToString([]byte(people[end-1].email))
-	}
-	return c.ok(out)
+	return out
 }
 
-// scopeOfList wants a customer or a domain. Deleted users are not kept, so
-// that asking for them finds nobody. Any order but that of addresses is refused.
-func (c *call) scopeOfList() ([]*person, *reply) {
-	refuse := func(a reply) ([]*person, *reply) { return nil, &a }
+// nobody tells why a list is empty, where that is not to be: its domain, or the unit
+// that the query names, is not there.
+func (c *call) nobody(in func(*person) bool, query userQuery) *reply {
+	if len(c.people.some("", false, 1, in)) == 0 {
+		a := c.refuse(http.StatusNotFound, "notFound", "Domain not found.")
+		return &a
+	}
+	known := c.units()
+	for _, unit := range query.units {
+		if !slices.ContainsFunc(known, func(path string) bool { return strings.EqualFold(path, unit) }) {
+			return c.badInput("INVALID_OU_ID")
+		}
+	}
+	return nil
+}
+
+// scopeOfList wants a customer or a domain. Any order but that of addresses is refused.
+func (c *call) scopeOfList() *reply {
+	refuse := func(a reply) *reply { return &a }
 	if by := c.query.Get("orderBy"); by != "" && by != "email" {
 		return refuse(c.notImplemented("orderBy=" + by))
 	}
-	customer, domain := c.query.Get("customer"), strings.ToLower(c.query.Get("domain"))
-	switch {
-	case customer == "" && domain == "":
+	switch customer := c.query.Get("customer"); {
+	case customer == "" && c.query.Get("domain") == "":
 		return refuse(c.refuse(http.StatusBadRequest, "badRequest", "Bad Request"))
 	case customer != "" && customer != "my_customer" && customer != customerID:
 		return refuse(c.row("A19"))
-	case c.query.Get("showDeleted") == "true":
-		return nil, nil
 	}
-	people := c.people.all()
-	if domain == "" {
-		return people, nil
-	}
-	people = slices.DeleteFunc(people, func(p *person) bool { return !strings.HasSuffix(p.email, "@"+domain) })
-	if len(people) == 0 {
-		return refuse(c.refuse(http.StatusNotFound, "notFound", "Domain not found."))
-	}
-	return people, nil
+	return nil
 }
 
-// userPage finds where the page after the one that ended with an address begins.
-func userPage(people []*person, token string) (int, bool) {
+// userPage reads after whom a page begins.
+func userPage(token string) (email string, ok bool) {
 	if token == "" {
-		return 0, true
+		return "", true
 	}
-	email, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil {
-		return 0, false
-	}
-	i := slices.IndexFunc(people, func(p *person) bool { return p.email == string(email) })
-	return i + 1, i >= 0
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	return string(b), err == nil && isAddress(string(b))
 }

@@ -42,7 +42,7 @@ func draftMethods() []method {
 			if int64(len(p.raw)) > maxSend {
 				return c.tooLarge()
 			}
-			return do(c, c.tok.person.box, in.ID, p)
+			return do(c, c.tok.person.mailbox(), in.ID, p)
 		}
 		out = append(out, method{
 			id: "gmail.users.drafts." + name,

@@ -24,7 +24,7 @@ type gmailHandler func(c *call, box *mailbox) reply
 
 func gmailMethods() []method {
 	m := func(name string, h gmailHandler) method {
-		return method{id: "gmail.users." + name, do: func(c *call) reply { return h(c, c.tok.person.box) }}
+		return method{id: "gmail.users." + name, do: func(c *call) reply { return h(c, c.tok.person.mailbox()) }}
 	}
 	return behind((*call).gmailDoor, append(slices.Concat(deliveries(), draftMethods(), settingMethods()),
 		m("getProfile", (*call).profile),

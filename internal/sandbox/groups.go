@@ -59,7 +59,7 @@ func groupKind() *kind {
 
 // memberKind is the members of each group.
 func memberKind(groups *kind) *kind {
-	return &kind{
+	k := &kind{
 		name: "directory.groups.members", id: "email", items: "members", shared: true, below: groups,
 		alias: memberAlias, gone: resourceNotFound("memberKey"),
 		taken: func(c *call) reply { return c.refuse(http.StatusConflict, "duplicate", "Member already exists.") },
@@ -85,11 +85,11 @@ func memberKind(groups *kind) *kind {
 			}
 			return email, nil
 		},
-		fill: func(_ *call, d doc) {
+		fill: func(c *call, d doc) {
 			d["kind"] = "admin#directory#member"
 			d.fillIn("id", numericID(d.text("email")))
 			d.fillIn("role", "MEMBER")
-			d.fillIn("type", "USER")
+			d.fillIn("type", memberType(c, groups, d.text("email")))
 			d.fillIn("status", "ACTIVE")
 			d["etag"] = etagOf(d)
 		},
@@ -100,6 +100,39 @@ func memberKind(groups *kind) *kind {
 		frame: func(*call) doc { return doc{"kind": "admin#directory#members"} },
 		page:  struct{ normal, most int }{200, 200},
 	}
+	k.gather = func(c *call, sh *shelf) []doc {
+		if c.query.Get("includeDerivedMembership") != "true" {
+			return sh.all()
+		}
+		return derived(c, k, sh, map[*shelf]bool{}, map[string]bool{})
+	}
+	return k
+}
+
+func memberType(c *call, groups *kind, email string) string {
+	if groups.shelf(c, address{kind: groups.name}).byID[email] != nil {
+		return "GROUP"
+	}
+	return "USER"
+}
+
+// derived are the members of a group and of the groups in it, each once.
+func derived(c *call, members *kind, sh *shelf, looked map[*shelf]bool, had map[string]bool) (out []doc) {
+	if looked[sh] {
+		return nil
+	}
+	looked[sh] = true
+	for _, d := range sh.all() {
+		email := d.text("email")
+		if !had[email] {
+			had[email] = true
+			out = append(out, d)
+		}
+		if d.text("type") == "GROUP" {
+			out = append(out, derived(c, members, members.shelf(c, address{kind: members.name, parent: email}), looked, had)...)
+		}
+	}
+	return out
 }
 
 func groupMethods() []method {
@@ -140,7 +173,8 @@ func hasMember(members *kind, c *call) reply {
 	if refused != nil {
 		return *refused
 	}
-	return c.ok(doc{"isMember": sh.byID[id] != nil})
+	is := func(d doc) bool { return d.text("email") == id }
+	return c.ok(doc{"isMember": slices.ContainsFunc(derived(c, members, sh, map[*shelf]bool{}, map[string]bool{}), is)})
 }
 
 func resourceNotFound(what string) func(*call, string) reply {

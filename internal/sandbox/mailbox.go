@@ -80,10 +80,11 @@ func (s *Server) Letters(user string) []Letter {
 	if p == nil {
 		return nil
 	}
-	p.box.mu.RLock()
-	defer p.box.mu.RUnlock()
-	out := make([]Letter, 0, len(p.box.letters))
-	for _, l := range p.box.letters {
+	box := p.mailbox()
+	box.mu.RLock()
+	defer box.mu.RUnlock()
+	out := make([]Letter, 0, len(box.letters))
+	for _, l := range box.letters {
 		out = append(out, Letter{
 			ID: l.id, ThreadID: l.thread, LabelIDs: slices.Clone(l.labels),
 			Raw: l.raw, InternalDate: l.date, Via: l.via,

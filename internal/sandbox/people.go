@@ -14,8 +14,17 @@ type person struct {
 	id    string
 	email string // primary
 	info  atomic.Pointer[User]
-	box   *mailbox
+	box   atomic.Pointer[mailbox] // see mailbox
 	since time.Time
+}
+
+// mailbox is made when somebody first looks: most users of a large organisation are
+// only ever listed.
+func (p *person) mailbox() *mailbox {
+	if p.box.Load() == nil {
+		p.box.CompareAndSwap(nil, newMailbox(p.email))
+	}
+	return p.box.Load()
 }
 
 // user returns the present state; the result is shared and must not be changed.
@@ -51,8 +60,39 @@ func (p *people) all() []*person {
 	return slices.Clone(p.list)
 }
 
+// some returns those of whom fits is true, as many as there is room for, in the order
+// of their primary addresses or against it; from the one behind an address on, unless
+// that is empty.
+func (p *people) some(after string, descending bool, room int, fits func(*person) bool) []*person {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	at, step := 0, 1
+	if descending {
+		at, step = len(p.list)-1, -1
+	}
+	if after != "" {
+		var there bool
+		at, there = slices.BinarySearchFunc(p.list, after, byEmail)
+		switch {
+		case descending:
+			at--
+		case there:
+			at++
+		}
+	}
+	var out []*person
+	for ; at >= 0 && at < len(p.list) && len(out) < room; at += step {
+		if fits(p.list[at]) {
+			out = append(out, p.list[at])
+		}
+	}
+	return out
+}
+
+func byEmail(p *person, email string) int { return strings.Compare(p.email, email) }
+
 // add admits a normalized and valid user.
-func (p *people) add(u User, box *mailbox, now time.Time) error {
+func (p *people) add(u User, now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	addresses := append([]string{u.PrimaryEmail}, u.Aliases...)
@@ -61,13 +101,13 @@ func (p *people) add(u User, box *mailbox, now time.Time) error {
 			return fmt.Errorf("%q is an address of %s already", a, p.byAddress[a].email)
 		}
 	}
-	who := &person{id: numericID(u.PrimaryEmail), email: u.PrimaryEmail, box: box, since: now}
+	who := &person{id: numericID(u.PrimaryEmail), email: u.PrimaryEmail, since: now}
 	who.info.Store(&u)
 	for _, a := range addresses {
 		p.byAddress[a] = who
 	}
 	p.byID[who.id] = who
-	at, _ := slices.BinarySearchFunc(p.list, who, func(a, b *person) int { return strings.Compare(a.email, b.email) })
+	at, _ := slices.BinarySearchFunc(p.list, who.email, byEmail)
 	p.list = slices.Insert(p.list, at, who)
 	return nil
 }

@@ -25,9 +25,9 @@ func (c *call) send(box *mailbox, p *parcel) reply {
 	}
 	copied := parcel{raw: without(p.raw, "Bcc"), meta: messageIn{LabelIDs: []string{labelInbox, labelUnread}}}
 	for _, who := range people {
-		if who.box != box {
+		if who.mailbox() != box {
 			// It has only labels that every mailbox has, so that it cannot be refused.
-			c.filed(who.box, &copied, viaSend, c.now(), false)
+			c.filed(who.mailbox(), &copied, viaSend, c.now(), false)
 		}
 	}
 	return c.ok(sent)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -144,7 +145,8 @@ func (s *Server) populate(w World, bits int) error {
 		s.accounts.add(a, rings[i])
 	}
 	s.runtime = s.accounts.find(w.Runtime)
-	for _, u := range w.Users {
+	// In order, so that each is put behind the others.
+	for _, u := range slices.SortedFunc(slices.Values(w.Users), func(a, b User) int { return strings.Compare(a.PrimaryEmail, b.PrimaryEmail) }) {
 		if err := s.addUser(u); err != nil {
 			return err
 		}
@@ -153,7 +155,7 @@ func (s *Server) populate(w World, bits int) error {
 }
 
 func (s *Server) addUser(u User) error {
-	return s.people.add(u, newMailbox(u.PrimaryEmail), s.now())
+	return s.people.add(u, s.now())
 }
 
 // RotateKeys gives each account a new key. The two keys before it stay

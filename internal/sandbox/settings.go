@@ -224,7 +224,7 @@ func (c *call) newFilter(d doc) (string, *reply) {
 	if len(criteria) == 0 || len(action) == 0 {
 		return "", c.badSetting("Filter must have criteria and an action")
 	}
-	box := c.tok.person.box
+	box := c.tok.person.mailbox()
 	box.mu.RLock()
 	defer box.mu.RUnlock()
 	for _, field := range []string{"addLabelIds", "removeLabelIds"} {

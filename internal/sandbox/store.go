@@ -99,6 +99,7 @@ type kind struct {
 	fill   func(c *call, d doc)                       // what Google adds, at every change
 	seed   func(c *call, at address) []doc            // what is there before anybody comes
 	shows  func(c *call, d doc) bool                  // whether a list has it
+	gather func(c *call, sh *shelf) []doc             // what a list is of; nil is what is there
 	order  func(c *call, all []doc)                   // of a list; nil is as they were made
 	unable []string                                   // parameters of a list that are answered with 501
 	frame  func(c *call) doc                          // what stands around a list
@@ -471,6 +472,9 @@ func (k *kind) list(c *call) reply {
 		return *refused
 	}
 	all := sh.all()
+	if k.gather != nil {
+		all = k.gather(c, sh)
+	}
 	if k.shows != nil {
 		all = slices.DeleteFunc(all, func(d doc) bool { return !k.shows(c, d) })
 	}

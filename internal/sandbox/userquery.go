@@ -4,36 +4,52 @@ import (
 	"strings"
 )
 
+// userQuery is what users must be to be listed.
+type userQuery struct {
+	terms []func(*User) bool
+	units []string // that it names
+}
+
+func (q userQuery) fits(u *User) bool {
+	for _, t := range q.terms {
+		if !t(u) {
+			return false
+		}
+	}
+	return true
+}
+
 // parseUserQuery reads the query of users.list: terms that must all fit, each
 // field:value (begins with, or contains in the case of *), field=value, or a
 // bare beginning of a name or address. It is false for what it does not know.
-func parseUserQuery(s string) (func(*User) bool, bool) {
-	var terms []func(*User) bool
+func parseUserQuery(s string) (q userQuery, ok bool) {
 	for _, w := range splitTerms(s) {
 		t := userTerm(w)
 		if t == nil {
-			return nil, false
+			return q, false
 		}
-		terms = append(terms, t)
+		q.terms = append(q.terms, t)
+		if unit, named := strings.CutPrefix(w, "orgUnitPath="); named {
+			q.units = append(q.units, "/"+strings.Trim(unit, "/"))
+		}
 	}
-	return func(u *User) bool {
-		for _, t := range terms {
-			if !t(u) {
-				return false
-			}
-		}
-		return true
-	}, true
+	return q, true
 }
 
 // splitTerms splits at blanks outside of quotation marks of either kind and
-// drops the marks.
+// drops the marks. A backslash takes the meaning from a mark, and from itself.
 func splitTerms(s string) []string {
 	var out []string
 	var word strings.Builder
 	var quote rune
+	escaped := false
 	for _, r := range s {
 		switch {
+		case escaped:
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\':
+			escaped = true
 		case quote != 0 && r == quote:
 			quote = 0
 		case quote == 0 && (r == '\'' || r == '"'):

@@ -19,6 +19,7 @@ type worldFile struct {
 	Viewers         []string          `yaml:"viewers"`
 	DisabledAPIs    []string          `yaml:"disabledApis"`
 	Users           []User            `yaml:"users"`
+	Generate        Generate          `yaml:"generate"` // beside the users
 	Groups          []Group           `yaml:"groups"`
 	SQLInstances    []string          `yaml:"sqlInstances"`
 	VMs             []VM              `yaml:"vms"`
@@ -42,6 +43,7 @@ type worldFile struct {
 //	disabledApis: [calendar-json.googleapis.com]
 //	users:
 //	  - {primaryEmail: ada@example.com, givenName: Ada, familyName: Lovelace}
+//	generate: {count: 20000, domain: example.com, orgUnits: [/Sales, /Sales/EMEA], suspendedEvery: 100, archivedEvery: 200, noMailboxEvery: 500}
 //	groups: [{email: team@example.com, name: Team, members: [ada@example.com]}]
 //	sqlInstances: [orders]
 //	vms: [{name: worker-1, zone: europe-west1-b}]
@@ -60,6 +62,9 @@ func LoadWorld(r io.Reader) (World, error) {
 	var more yaml.Node
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
 		return World{}, errors.New("sandbox: world: more than one document")
+	}
+	if err := in.Generate.validate(); err != nil {
+		return World{}, fmt.Errorf("sandbox: world: %w", err)
 	}
 	w := in.world()
 	w.normalize()
@@ -83,6 +88,7 @@ func (in *worldFile) world() World {
 	if in.Users != nil {
 		w.Users = in.Users
 	}
+	w.Users = append(w.Users, in.Generate.Users()...)
 	if in.Groups != nil || in.Users != nil { // the usual groups are of the usual users
 		w.Groups = in.Groups
 	}

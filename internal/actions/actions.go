@@ -61,6 +61,12 @@ func New(ctx context.Context, cfg Config) (*Actions, error) {
 	return &Actions{NewMethods(), cfg.HTTP, objects}, nil
 }
 
+// Files opens files beside those of calls, with the same identity; local: of this
+// machine, too.
+func (a *Actions) Files(local bool) content.Files {
+	return content.Files{Storage: a.storage, Local: local}
+}
+
 // Call is one checked call: it is loaded, then done.
 type Call struct {
 	// Scopes are the narrowest that the method accepts for this job.

@@ -2,6 +2,7 @@ package functions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -25,8 +26,12 @@ func (x *Executor) GiveUp(ctx context.Context, msg pubsubio.Message) Outcome {
 
 func (x *Executor) giveUp(ctx context.Context, a *attempt) (none actions.Answer, err error) {
 	wrong := x.decode(ctx, a)
+	// Of a batch that stands still nothing is ended. One that nobody knows keeps nobody from it.
+	if err := x.gate(ctx, a); errors.Is(err, errParked) || errors.Is(err, errSettled) {
+		return none, err
+	}
 	kept := x.keeps(a)
-	if !a.job.DryRun {
+	if kept || !a.job.DryRun {
 		if err := x.claim(ctx, a, ledger.Terms{Early: true}); err != nil {
 			return none, err
 		}
@@ -50,6 +55,9 @@ func (x *Executor) giveUp(ctx context.Context, a *attempt) (none actions.Answer,
 // givenUp ends a job that is not tried again, with the reason for which it was put off
 // to the last.
 func givenUp(a *attempt, kept bool) error {
+	if a.cancelled {
+		return cancelled(a)
+	}
 	why := jobs.Error{Stage: jobs.StageSettle, Fault: jobs.FaultOperator, Reason: "givenUp", Message: "Pub/Sub has delivered the job as often as its subscription allows, and given it up."}
 	if n := a.msg.Delivery; n > 0 {
 		why.Message = fmt.Sprintf("Pub/Sub has delivered the job %d times, and given it up.", n)
@@ -70,6 +78,10 @@ func givenUp(a *attempt, kept bool) error {
 		why.Fix += "\nThen look whether the effect is there; if it is not, publish the job under a new id."
 		return &finalError{jobs.Uncertain, why}
 	}
-	why.Fix += "\nThen publish it once more: onbehalf deadletter redrive"
+	if a.place != nil {
+		why.Fix += "\nThen have its batch do it again: onbehalf batch retry " + a.place.Batch
+	} else {
+		why.Fix += "\nThen publish it once more: onbehalf deadletter redrive"
+	}
 	return &finalError{jobs.Failed, why}
 }

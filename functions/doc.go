@@ -39,4 +39,40 @@
 // IAM roles: as Execute, and the same ledger. Pub/Sub's service agent needs
 // pubsub.publisher on the dead-letter topic, and pubsub.subscriber on the
 // subscription that messages come from.
+//
+// # FanOut
+//
+// Triggered by: a Pub/Sub message on the topic of batches: a batch in YAML or JSON, by
+// "onbehalf batch start" or Cloud Scheduler, or its own word to go on with one.
+//
+// Does: lists the users of one batch, page by page, and publishes one job for each; what
+// there is no time for is left to a message of its own. It keeps each page before its
+// jobs are published, so that another instance goes on where it has ended. A batch that
+// is wrong is refused before its first job, and a summary says why.
+//
+// Retried: when it answers 429 or 503, by Pub/Sub, with back-off. Jobs that are published
+// twice are one job. An instance that was killed is made up for by Sweep.
+//
+// Scopes: admin.directory.user.readonly, and for groups
+// admin.directory.group.member.readonly, as ONBEHALF_ADMIN.
+//
+// IAM roles: a custom role with iam.serviceAccounts.signJwt on the delegated service
+// account, pubsub.publisher on the topics of jobs, batches and results,
+// secretmanager.secretAccessor on the policy's secret, storage.objectViewer on buckets
+// that CSV files are read from; datastore.user.
+//
+// # Sweep
+//
+// Triggered by: Cloud Scheduler, every minute, by a Pub/Sub message, whatever is in it.
+//
+// Does: looks after all batches that have not ended: stops one that has failed too often,
+// has one worked on that nobody works on, publishes again what was lost on the way, ends
+// one whose jobs all have their results and publishes its summary.
+//
+// Retried: by the next minute's.
+//
+// Scopes: none.
+//
+// IAM roles: pubsub.publisher on the topics of batches and results; datastore.user, and
+// secretmanager.secretAccessor on the policy's secret where it is given one.
 package functions

@@ -29,7 +29,10 @@ type laterError struct {
 func (e *laterError) Error() string { return e.why.Message }
 
 // againError has the job tried again: what was in the way will pass.
-type againError struct{ why jobs.Error }
+type againError struct {
+	why jobs.Error
+	met time.Time // where that was before the attempt
+}
 
 func (e *againError) Error() string { return e.why.Message }
 
@@ -39,11 +42,17 @@ var (
 	errNoTime  = errors.New("the call is not begun with so little time left")
 )
 
-// expired ends a job that has lost its point.
-func expired(job jobs.Job) error {
+// outOfTime ends a job that has lost its point, or whose batch was cancelled.
+func outOfTime(a *attempt) error {
+	switch {
+	case a.cancelled:
+		return cancelled(a)
+	case !a.job.Expired(a.startedAt):
+		return nil
+	}
 	return &finalError{jobs.Expired, jobs.Error{
 		Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "expired",
-		Message: "notAfter: is " + job.NotAfter.Format(time.RFC3339) + ", which has passed",
+		Message: "notAfter: is " + a.job.NotAfter.Format(time.RFC3339) + ", which has passed",
 		Fix:     "If it is still wanted, publish it under a new id with a later notAfter.",
 	}}
 }
@@ -55,7 +64,7 @@ func notClaimed(err error) error {
 	case errors.Is(err, ledger.ErrHeld):
 		return err
 	case !errors.As(err, &putOff):
-		return &againError{notKept(err)}
+		return &againError{why: notKept(err)}
 	case putOff.Why == nil:
 		return &laterError{until: putOff.NotBefore, why: jobs.Error{Reason: "putOff", Message: "The job is put off."}}
 	}

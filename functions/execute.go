@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/batch"
 	"github.com/onbehalf-dev/onbehalf/internal/delegation"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
@@ -109,14 +110,17 @@ type attempt struct {
 	startedAt   time.Time
 	executionID string
 
-	job     jobs.Job
-	call    *actions.Call // nil where the job asks for none that could be made
-	claim   *ledger.Claim // nil until the job is ours, and where that does not matter
-	service string        // the API's
-	scopes  []string
-	token   delegation.Token
-	called  bool // the call was begun
-	looking bool // a look is what did not succeed
+	job jobs.Job
+	// place is where in a batch the job belongs, which has published it; nil: in none.
+	place     *batch.Place
+	cancelled bool          // the batch was
+	call      *actions.Call // nil where the job asks for none that could be made
+	claim     *ledger.Claim // nil until the job is ours, and where that does not matter
+	service   string        // the API's
+	scopes    []string
+	token     delegation.Token
+	called    bool // the call was begun
+	looking   bool // a look is what did not succeed
 	// doubt is by when the call may have been made, here or by an earlier attempt,
 	// whose answer nobody knows; zero where it surely was not.
 	doubt time.Time
@@ -130,12 +134,15 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (none actions.Answer
 	// Decode: what cannot be right must cost nothing and reach nobody.
 	wrong := x.decode(ctx, a)
 
+	// Gate: of a batch that was paused, or has stopped itself, nothing is begun.
+	if err := x.gate(ctx, a); err != nil {
+		return none, err
+	}
+
 	// Claim: a job that is delivered again gets its first result, not a second
 	// call.
-	if x.keeps(a) {
-		if err := x.claim(ctx, a, ledger.Terms{Again: x.again}); err != nil {
-			return none, err
-		}
+	if err := x.claimKept(ctx, a); err != nil {
+		return none, err
 	}
 
 	// Now that the failure is this job's own to keep, it may fail.
@@ -158,14 +165,14 @@ func (x *Executor) attempt(ctx context.Context, a *attempt) (none actions.Answer
 	if answer, done, err := x.look(ctx, a); done || err != nil {
 		return answer, err
 	}
-	if a.job.Expired(a.startedAt) {
-		return none, expired(a.job)
+	if err := outOfTime(a); err != nil {
+		return none, err
 	}
 
 	// No call while its result could not be published: then the event comes again,
 	// perhaps to an instance that does not know of the call.
-	if last := x.unpublished.Load(); last != nil && !a.job.DryRun && time.Since(last.at) < unpublishedPause {
-		return none, &last.againError
+	if last := x.unpublished.Load(); last != nil && !a.job.DryRun && time.Since(last.met) < unpublishedPause {
+		return none, last
 	}
 
 	// Become the user: for just this call's scopes, without any key.
@@ -193,6 +200,9 @@ func (x *Executor) decode(ctx context.Context, a *attempt) (wrong error) {
 			a.scopes, a.service = a.call.Scopes, a.call.Service
 		}
 	}
+	if p, ok := batch.PlaceOf(a.msg.Attributes); ok && p.Batch == a.job.Batch() {
+		a.place = &p
+	}
 	return wrong
 }
 
@@ -201,6 +211,8 @@ func (x *Executor) decode(ctx context.Context, a *attempt) (wrong error) {
 // that cost, unless its batch counts on it.
 func (x *Executor) keeps(a *attempt) bool {
 	switch {
+	case a.place != nil:
+		return true
 	case a.job.DryRun:
 		return false
 	case a.call == nil: // the job fails, and under this id another may have been done
@@ -209,10 +221,26 @@ func (x *Executor) keeps(a *attempt) bool {
 	return x.keepAll || a.call.Kept() || a.job.Batch() != ""
 }
 
+// claimKept claims the job if what comes of it is kept. What was cancelled need not wait
+// for its time.
+func (x *Executor) claimKept(ctx context.Context, a *attempt) error {
+	if !x.keeps(a) {
+		return nil
+	}
+	err := x.claim(ctx, a, ledger.Terms{Again: x.again, Early: a.cancelled})
+	if err == nil && a.cancelled && a.doubt.IsZero() {
+		return cancelled(a)
+	}
+	return err
+}
+
 // claim takes the job for as long as this attempt can last.
 func (x *Executor) claim(ctx context.Context, a *attempt, t ledger.Terms) error {
 	deadline, _ := ctx.Deadline() // deliver has set one
 	t.Until = deadline.Add(leastSettle + clockSkew)
+	if a.place != nil {
+		t.Batch = a.place.Batch
+	}
 	claim, err := x.ledger.Claim(ctx, a.job.ID, t)
 	if err != nil {
 		a.doubt = doubtOf(err)
@@ -315,7 +343,10 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 	if outcome.renewOwn {
 		x.google.Own.Renew()
 	}
-	if outcome.Answer != Done {
+	if outcome.Parked {
+		return outcome
+	}
+	if x.standStill(ctx, a, &outcome); outcome.Parked || outcome.Answer != Done {
 		outcome.InDoubt = !a.doubt.IsZero()
 		x.release(ctx, a, outcome)
 		x.remember(ctx, a, outcome)
@@ -326,13 +357,14 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 			outcome.unsettled(notKept(err))
 			return outcome
 		}
+		x.judgeBatch(ctx, a, outcome)
 	}
 	// The result is kept before it is published: where this fails, the event is
 	// delivered again and the same result goes out, with no second call.
 	if err := x.results.Publish(ctx, outcome.Result); err != nil {
 		problem := notPublished(err)
 		if topicAway(err) {
-			x.unpublished.Store(&unpublished{againError{problem}, time.Now()})
+			x.unpublished.Store(&againError{problem, time.Now()})
 		}
 		if status.Code(err) == codes.Unauthenticated {
 			x.google.Own.Renew()
@@ -382,10 +414,4 @@ func (x *Executor) recover(ctx context.Context, a *attempt, then func()) {
 		x.log.Log(ctx, telemetry.LevelCritical, "panic", "panics", x.panics.Add(1), "job", a.job.ID, "messageId", a.msg.ID, "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
 		then()
 	}
-}
-
-// unpublished is why and when a result could last not be published.
-type unpublished struct {
-	againError
-	at time.Time
 }

@@ -35,6 +35,7 @@ func EntryPoints() map[string]http.HandlerFunc {
 	handlers := map[string]http.HandlerFunc{}
 	for name, serve := range map[string]func(*Executor, http.ResponseWriter, *http.Request){
 		"Execute": (*Executor).ServeHTTP, "DeadLetter": (*Executor).ServeDeadLetter,
+		"FanOut": (*Executor).ServeFanOut, "Sweep": (*Executor).ServeSweep,
 	} {
 		handlers[name] = func(w http.ResponseWriter, r *http.Request) {
 			x, err := executor()
@@ -47,8 +48,10 @@ func EntryPoints() map[string]http.HandlerFunc {
 			_ = http.NewResponseController(w).Flush() // the process may end when this returns
 		}
 	}
-	if handlers[os.Getenv("FUNCTION_TARGET")] != nil {
-		tuneMemory()
+	if target := os.Getenv("FUNCTION_TARGET"); handlers[target] != nil {
+		if target != "FanOut" { // which has thousands of users in hand, and waits for Google most of its time
+			tuneMemory()
+		}
 		if _, err := executor(); err != nil {
 			os.Exit(2)
 		}
@@ -125,7 +128,7 @@ func start(w io.Writer, hand *inHand) (*Executor, error) {
 	logger := telemetry.NewLogger(w, slog.LevelInfo)
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	cfg, err := config.Load(os.Environ())
+	cfg, err := settings(os.Environ(), os.Getenv("FUNCTION_TARGET"))
 	if err == nil {
 		var x *Executor
 		if x, err = New(ctx, cfg, Options{Logger: logger, Ending: hand.ending, BreakOff: hand.breakOff}); err == nil {
@@ -146,6 +149,16 @@ func start(w io.Writer, hand *inHand) (*Executor, error) {
 	}
 	logger.Log(ctx, telemetry.LevelCritical, "cannot start", "entryPoint", os.Getenv("FUNCTION_TARGET"), "problems", problems(err))
 	return nil, err
+}
+
+// settings are what the environment says for an entry point. A ledger that the other
+// functions do not see is refused where the function is of no use without them.
+func settings(environ []string, target string) (config.Config, error) {
+	cfg, err := config.Load(environ)
+	if kind, _ := cfg.LedgerAt(); err == nil && kind == "memory" && (target == "FanOut" || target == "Sweep") {
+		err = errors.New("ONBEHALF_LEDGER: memory is not accepted for " + target + "; batches are kept where every function sees them: firestore:DATABASE is, or file:PATH for functions on one machine")
+	}
+	return cfg, err
 }
 
 // problems lists what errors.Join has joined.

@@ -49,6 +49,9 @@ type Outcome struct {
 	// Replayed says that the result is that of an earlier delivery, and Held that
 	// another delivery is at the job now.
 	Replayed, Held bool
+	// Parked says that the job's batch stands still and has taken the job back: it has no
+	// result, Answer is [Done], and when the batch goes on it is published again.
+	Parked bool
 	// NotBefore is the time until which to try again is in vain: Google named it, or
 	// nobody is asked before; zero where it is not known, or Answer is [Done].
 	NotBefore time.Time
@@ -63,6 +66,7 @@ type Outcome struct {
 	// this one can succeed, for whichever user of the domain.
 	Stops bool
 
+	met       time.Time     // when it was met, where that was before the attempt
 	limit     explain.Limit // of Google's, which holds until NotBefore
 	kept      *jobs.Error   // the result's own, where Result.Error says why it is not out
 	dropToken bool          // the user's
@@ -77,15 +81,13 @@ const mostPutOff = 24 * time.Hour
 //
 //nolint:gocyclo // one flat switch, a case for each way to end
 func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
-	if errors.Is(a.err, errSettled) {
+	switch {
+	case errors.Is(a.err, errParked):
+		return Outcome{Answer: Done, Result: jobs.NewResult(a.job), Parked: true}
+	case errors.Is(a.err, errSettled):
 		return Outcome{Answer: Done, Result: *a.claim.Result, Replayed: true}
 	}
-	o := Outcome{Result: jobs.NewResult(a.job)}
-	o.Result.Attempts = max(1, a.msg.Delivery)
-	if a.claim != nil {
-		o.Result.Attempts = a.claim.Attempt
-	}
-	o.Result.StartedAt, o.Result.FinishedAt = a.startedAt.UTC(), time.Now().UTC()
+	o := a.outcome()
 
 	var (
 		final   *finalError
@@ -109,7 +111,7 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.NotBefore, o.Waits = later.until, later.waits
 	case errors.As(a.err, &again):
 		o.put(Again, again.why)
-		o.Stops = again.why.Fault == jobs.FaultOperator
+		o.Stops, o.met = again.why.Fault == jobs.FaultOperator, again.met
 	case errors.Is(a.err, ledger.ErrHeld):
 		o.put(Later, jobs.Error{Reason: "held", Message: "Another delivery is at this job now."})
 		o.Held = true
@@ -117,6 +119,7 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.fail(jobs.Failed, jobs.Error{Stage: jobs.StageDecode, Fault: jobs.FaultJob, Reason: "badJob", Message: wrong.Error(), Fix: "Correct the job and publish it under a new id."})
 	case errors.As(a.err, &refusal):
 		o.fail(jobs.Refused, jobs.Error{Stage: jobs.StagePolicy, Fault: jobs.FaultOperator, Reason: refusal.Reason, Message: refusal.Message, Fix: refusal.Fix})
+		o.Stops = a.place != nil && a.doubt.IsZero() && refusal.OfAll() // jobs by themselves may ask for other calls
 	case errors.As(a.err, &unknown):
 		x.blameLookUp(ctx, &o, a, unknown)
 	case errors.As(a.err, &mint):
@@ -139,6 +142,25 @@ func (x *Executor) judge(ctx context.Context, a *attempt) Outcome {
 		o.NotBefore = most
 	}
 	return o
+}
+
+// outcome is that of an attempt, before it is known what came of it.
+func (a *attempt) outcome() Outcome {
+	o := Outcome{Result: jobs.NewResult(a.job)}
+	o.Result.Attempts = max(1, a.msg.Delivery)
+	if a.claim != nil {
+		o.Result.Attempts = a.claim.Attempt
+	}
+	o.Result.StartedAt, o.Result.FinishedAt = a.startedAt.UTC(), time.Now().UTC()
+	return o
+}
+
+// metAt is when what stops a batch was met: it may be mended since.
+func (o *Outcome) metAt(a *attempt) time.Time {
+	if o.met.IsZero() {
+		return a.startedAt
+	}
+	return o.met
 }
 
 // fail ends the job without success.
@@ -189,6 +211,7 @@ func (x *Executor) blame(ctx context.Context, o *Outcome, at *attempt, a answer)
 // blameMint says who must act where there is no token.
 func (x *Executor) blameMint(ctx context.Context, o *Outcome, at *attempt, e *delegation.Error) {
 	x.blame(ctx, o, at, mintAnswer(e, at.job.As == jobs.AsServiceAccount))
+	o.met = e.Since
 	switch {
 	case e.Shared == delegation.Perhaps:
 		o.NotBefore, o.Stops = e.Until, e.Repeated
@@ -255,6 +278,9 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 	if !a.doubt.IsZero() {
 		attrs = append(attrs, slog.Bool("inDoubt", true))
 	}
+	if o.Parked {
+		attrs = append(attrs, slog.Bool("parked", true))
+	}
 	if o.Replayed {
 		attrs = append(attrs, slog.Bool("replayed", true))
 	}
@@ -283,6 +309,8 @@ func level(o Outcome) slog.Level {
 		return slog.LevelError
 	case o.Answer != Done:
 		return slog.LevelWarn
+	case o.Parked && o.Result.Error == nil:
+		return slog.LevelInfo
 	case o.Result.Status.Good():
 		return slog.LevelInfo
 	case o.Result.Status == jobs.Refused || o.Result.Status == jobs.Expired:

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"cloud.google.com/go/auth"
 
 	"github.com/onbehalf-dev/onbehalf/internal/access"
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
+	"github.com/onbehalf-dev/onbehalf/internal/batch"
 	"github.com/onbehalf-dev/onbehalf/internal/config"
 	"github.com/onbehalf-dev/onbehalf/internal/directory"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
@@ -27,10 +29,15 @@ type Executor struct {
 	google  *access.Access
 	log     *slog.Logger
 	ledger  ledger.Ledger
+	batches *batch.Batches
 	policy  *policy.Policy
-	admin   string // as whom the Directory is read; empty: it is not
-	actions *actions.Actions
-	results Results
+	admins  *directory.Admins // nil: the Directory is not read
+	learner learner
+	// directory is read as admin; nil where there is none.
+	directory *directory.Directory
+	admin     string // as whom the Directory is read; empty: it is not
+	actions   *actions.Actions
+	results   Results
 	// keepAll has the ledger keep every job; again tells which results do not count.
 	keepAll bool
 	again   func(jobs.Result) bool
@@ -43,14 +50,16 @@ type Executor struct {
 	panics           atomic.Int64
 	// unpublished is why and when a result could last not be published; nil once
 	// one could.
-	unpublished atomic.Pointer[unpublished]
+	unpublished atomic.Pointer[againError]
+	ends        sync.Mutex
 	close       []func() error
 }
 
-// Results takes the final results of jobs. When Publish returns nil the result
-// is safe.
+// Results takes the final results of jobs, and the summaries of batches. What has
+// returned nil is safe.
 type Results interface {
 	Publish(ctx context.Context, r jobs.Result) error
+	Tell(ctx context.Context, s jobs.Summary) error
 }
 
 // Options are what an Executor is given beside its settings. The zero value is
@@ -67,6 +76,11 @@ type Options struct {
 	Results Results
 	// Ledger stands in for the one that the settings name. Its owner closes it.
 	Ledger ledger.Ledger
+	// Publish stands in for the topic of jobs, and Continue for that of batches.
+	Publish  func(ctx context.Context, messages []batch.Message) (wait func(context.Context) error)
+	Continue func(ctx context.Context, id string) error
+	// LocalFiles lets a batch name a CSV file of this machine.
+	LocalFiles bool
 	// KeepAll has the ledger keep also what may as well be done again.
 	KeepAll bool
 	// Again tells of a job's final result that it does not count, so that the job is
@@ -113,6 +127,9 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 		return nil, errors.Join(err, x.Close())
 	}
 	x.deferrals = quota.NewDeferrals(x.ledger)
+	if x.batches, err = x.newBatches(cfg, o); err != nil { //nolint:contextcheck // topics are connected later, and bound themselves
+		return nil, errors.Join(err, x.Close())
+	}
 	return x, nil
 }
 
@@ -124,8 +141,18 @@ func storageEmulator(host string) string {
 	return strings.TrimSuffix(host, "/")
 }
 
+// atEnd has something be closed with the Executor. Topics connect whenever they are
+// first needed.
+func (x *Executor) atEnd(end func() error) {
+	x.ends.Lock()
+	defer x.ends.Unlock()
+	x.close = append(x.close, end)
+}
+
 // Close ends the Executor's connections.
 func (x *Executor) Close() error {
+	x.ends.Lock()
+	defer x.ends.Unlock()
 	var problems []error
 	for _, end := range x.close {
 		problems = append(problems, end())
@@ -145,7 +172,7 @@ func (x *Executor) connect(ctx context.Context, cfg config.Config) error {
 	}
 	var err error
 	if x.ledger, err = OpenLedger(ctx, cfg, x.google); err == nil {
-		x.close = append(x.close, x.ledger.Close)
+		x.atEnd(x.ledger.Close)
 	}
 	return err
 }
@@ -164,7 +191,7 @@ func (x *Executor) connectResults(ctx context.Context, cfg config.Config) error 
 		return err
 	}
 	x.results = results
-	x.close = append(x.close, results.Close)
+	x.atEnd(results.Close)
 	return nil
 }
 
@@ -215,7 +242,8 @@ func (x *Executor) protectAdmins(admin string) (err error) {
 		if err != nil {
 			return err
 		}
-		admins = directory.NewAdmins(d)
+		x.directory, x.admins = d, directory.NewAdmins(d)
+		admins = x.admins
 	}
 	if x.policy, err = x.policy.With(admins); err != nil {
 		return fmt.Errorf("ONBEHALF_POLICY: %w", err)

@@ -33,7 +33,7 @@ import (
 func TestLedgerOperations(t *testing.T) {
 	t.Parallel()
 	counts := &requests{asked: map[string]int{}}
-	l := countedFirestore(t, counts)
+	l := emulatedFirestore(t, counts.options()...)
 	world := sandbox.DefaultWorld()
 	results := &latest{}
 	google, url := functionWith(t, world, l, results, "ONBEHALF_GMAIL_UNITS_PER_USER=100") // a letter sent
@@ -198,6 +198,8 @@ func functionWith(t *testing.T, world sandbox.World, l ledger.Ledger, results fu
 
 // latest is the newest result.
 type latest struct {
+	functions.Results // of which no batch is told
+
 	mu     sync.Mutex
 	status jobs.Status
 }
@@ -243,9 +245,14 @@ func (r *requests) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.C
 	return open(ctx, desc, cc, method, opts...)
 }
 
-// countedFirestore is a ledger in Google's emulator of Firestore. Where that is not
+// options have a client be counted.
+func (r *requests) options() []option.ClientOption {
+	return []option.ClientOption{option.WithGRPCDialOption(grpc.WithUnaryInterceptor(r.unary)), option.WithGRPCDialOption(grpc.WithStreamInterceptor(r.stream))}
+}
+
+// emulatedFirestore is a ledger in Google's emulator of Firestore. Where that is not
 // installed the test is skipped, but not on CI.
-func countedFirestore(t *testing.T, counts *requests) ledger.Ledger {
+func emulatedFirestore(t *testing.T, opts ...option.ClientOption) ledger.Ledger {
 	t.Helper()
 	e, err := emulator.Firestore().Start(t.Context())
 	var missing *emulator.MissingError
@@ -256,9 +263,8 @@ func countedFirestore(t *testing.T, counts *requests) ledger.Ledger {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Wait)
-	l, err := ledger.OpenFirestore(t.Context(), "costs", "(default)", option.WithEndpoint(e.Address), option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
-		option.WithGRPCDialOption(grpc.WithUnaryInterceptor(counts.unary)), option.WithGRPCDialOption(grpc.WithStreamInterceptor(counts.stream)))
+	opts = append(opts, option.WithEndpoint(e.Address), option.WithoutAuthentication(), option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	l, err := ledger.OpenFirestore(t.Context(), "costs", "(default)", opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -339,7 +339,10 @@ func executorIn(t *testing.T, letters map[string][]byte) (*sandbox.Server, func(
 	}
 }
 
-type collected struct{ all []jobs.Result }
+type collected struct {
+	functions.Results // of which no batch is told
+	all               []jobs.Result
+}
 
 func (c *collected) Publish(_ context.Context, r jobs.Result) error {
 	c.all = append(c.all, r)

@@ -82,6 +82,7 @@ what is done:
   uncertain                        left there, unless --uncertain is given: then it is
                                    published under a new id, and may be done twice
   it has no id, or is no job       left there
+  failed in a batch                left there: onbehalf batch retry does it again
 
 N depends on the result alone: whoever interrupts this, and does it again, has no
 job done twice, nor does who finds two dead letters of one job.
@@ -193,7 +194,7 @@ func (f *deadLetterFlags) open(ctx context.Context) (*deadLetters, error) {
 	if err != nil {
 		return nil, err
 	}
-	google, err := identity(ctx, cfg)
+	google, err := identity(ctx, cfg, true)
 	if err != nil {
 		return nil, err
 	}
@@ -216,11 +217,12 @@ func (f *deadLetterFlags) open(ctx context.Context) (*deadLetters, error) {
 	return d, nil
 }
 
-// identity finds whose this is, where that matters: emulators do not ask.
-func identity(ctx context.Context, cfg config.Config) (*access.Access, error) {
+// identity finds whose this is, where that matters: emulators and files do not ask.
+// Pubsub is whether that is used beside the ledger.
+func identity(ctx context.Context, cfg config.Config, pubsub bool) (*access.Access, error) {
 	kind, _ := cfg.LedgerAt()
-	emulated := os.Getenv("PUBSUB_EMULATOR_HOST") != "" && (kind != "firestore" || os.Getenv("FIRESTORE_EMULATOR_HOST") != "")
-	if cfg.Project != "" && emulated {
+	local := (!pubsub || os.Getenv("PUBSUB_EMULATOR_HOST") != "") && (kind != "firestore" || os.Getenv("FIRESTORE_EMULATOR_HOST") != "")
+	if local && (cfg.Project != "" || !pubsub && kind != "firestore") {
 		return &access.Access{}, nil
 	}
 	return access.Connect(ctx, cfg, access.Options{})

@@ -234,6 +234,45 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
+// What has failed in a batch is the batch's to do again: done again beside it, it would be
+// done twice by a retry, and counted twice.
+func TestRedriveOfABatch(t *testing.T) {
+	r := newDeadRig(t)
+	died := func(user string, status jobs.Status) (id string) {
+		t.Helper()
+		id = "b/" + user
+		r.pubsub.Publish(deadTopic, []byte(strings.Replace(deadJob(id, ""), "ada@example.com", user, 1)), map[string]string{"batch": "b", "round": "1", "page": "0"})
+		if status != "" {
+			r.ended(t, id, status)
+		}
+		return id
+	}
+	for _, status := range []jobs.Status{jobs.Failed, jobs.Expired, jobs.Uncertain, jobs.Cancelled, jobs.Succeeded, ""} {
+		died("u-"+string(status)+"@example.com", status)
+	}
+	if err := r.ledger.Supersede(t.Context(), died("retried@example.com", jobs.Failed), "b/retried@example.com~2"); err != nil {
+		t.Fatal(err)
+	}
+	out, said, exit := command(t, "deadletter", "redrive", "--all", "--uncertain", "--wait", "600ms")
+	if exit != exitSomeFailed || !strings.Contains(said, "1 published, 3 removed, 3 left") {
+		t.Errorf("exit status %d: %s%s", exit, out, said)
+	}
+	for _, line := range []string{
+		"b/u-failed@example.com: left there: it had failed, and its batch does it again: onbehalf batch retry b\n",
+		"b/u-uncertain@example.com: left there: nobody knows whether it took effect: look whether the effect is there; if it is not, its batch does it again: onbehalf batch retry b --uncertain\n",
+		"b/u-cancelled@example.com: taken away: its batch was cancelled\n", "b/retried@example.com: taken away: its batch has started it again, as b/retried@example.com~2\n",
+	} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%s; want %s", out, line)
+		}
+	}
+	for _, m := range r.pubsub.Messages() {
+		if job, _ := jobs.Decode(m.Data, ""); m.Topic == jobsPath && (job.ID != "b/u-@example.com" || m.Attributes["batch"] != "b" || m.Attributes["round"] != "1") {
+			t.Errorf("%s is published, with %v", job.ID, m.Attributes)
+		}
+	}
+}
+
 // Whoever is interrupted between publishing and taking away, or finds one job twice,
 // publishes the same id again, which the ledger does once.
 func TestRedriveTwice(t *testing.T) {

@@ -22,6 +22,8 @@ type workspace struct {
 	url   string
 	stop  context.CancelFunc
 	ended chan error
+	// lists tells that users are listed, whatever the policy asks of an administrator.
+	lists bool
 }
 
 // startWorkspace serves the world until close.
@@ -64,7 +66,8 @@ func (w *workspace) executor(ctx context.Context, o functions.Options) (*functio
 }
 
 // settings are what the environment of a function in this Workspace would say.
-// Where the policy protects administrators, one of the world's tells who is one.
+// Where the policy protects administrators, or users are listed, one of the world's
+// administrators tells who there is.
 func (w *workspace) settings(p *policy.Policy) []string {
 	settings := []string{
 		"GOOGLE_CLOUD_PROJECT=" + w.world.Project,
@@ -73,7 +76,7 @@ func (w *workspace) settings(p *policy.Policy) []string {
 		// No quota is counted in it.
 		"ONBEHALF_GMAIL_UNITS_PER_USER=1000000000", "ONBEHALF_GMAIL_UNITS_PER_PROJECT=1000000000",
 	}
-	if i := slices.IndexFunc(w.world.Users, func(u sandbox.User) bool { return u.IsAdmin }); i >= 0 && p.ProtectsAdmins() {
+	if i := slices.IndexFunc(w.world.Users, func(u sandbox.User) bool { return u.IsAdmin }); i >= 0 && (w.lists || p.ProtectsAdmins()) {
 		settings = append(settings, "ONBEHALF_ADMIN="+w.world.Users[i].PrimaryEmail)
 	}
 	return settings
@@ -93,5 +96,5 @@ func everythingIn(world sandbox.World) (*policy.Policy, error) {
 		domains = append(domains, domain)
 	}
 	slices.Sort(domains)
-	return parsePolicy("domains: [%s]\nactions: ['*']\nserviceAccountActions: ['*']\n", strings.Join(slices.Compact(domains), ", "))
+	return parsePolicy("domains: [%s]\nactions: ['*']\nserviceAccountActions: ['*']\nprotectAdmins: false\n", strings.Join(slices.Compact(domains), ", "))
 }

@@ -14,8 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
 )
 
@@ -31,28 +33,31 @@ type input struct {
 	// file tells that it is a file that is there again when the same command is
 	// given again, and not a pipe.
 	file bool
+	// batch tells that it is a batch, and no jobs.
+	batch bool
 }
 
 // openInput opens the file, or standard input where it is "-", and counts its jobs.
 func openInput(cmd *cobra.Command, file string) (*input, error) {
 	in := &input{name: strings.ToValidUTF8(filepath.Base(file), "?")}
-	switch filepath.Ext(file) {
-	case ".yaml", ".yml":
-		return nil, fmt.Errorf("run: %s is not accepted; a file of jobs is, one JSON object a line (JSONL)", file)
-	}
-	var err error
-	if in.ReadCloser, err = open(cmd, file); err != nil {
+	from, err := open(cmd, file)
+	if err != nil {
 		return nil, err
 	}
-	f, ok := in.ReadCloser.(*os.File)
+	f, ok := from.(*os.File)
 	if !ok {
+		in.ReadCloser, in.batch = sniff(from)
 		return in, nil
 	}
+	in.ReadCloser = f
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		return in, err
 	}
 	in.file = true
+	if in.batch, err = isBatch(f, file); err != nil || in.batch {
+		return in, err
+	}
 	for _, err := range jobLines(f) {
 		if err != nil {
 			break // which is said when the jobs are read
@@ -61,6 +66,47 @@ func openInput(cmd *cobra.Command, file string) (*input, error) {
 	}
 	_, err = f.Seek(0, io.SeekStart)
 	return in, err
+}
+
+// isBatch tells whether a file holds a batch and no jobs: by its name, or its first object.
+func isBatch(f *os.File, name string) (bool, error) {
+	switch filepath.Ext(name) {
+	case ".yaml", ".yml":
+		return true, nil
+	}
+	is := beginsBatch(f)
+	_, err := f.Seek(0, io.SeekStart)
+	return is, err
+}
+
+// sniff is isBatch for what can be read only once: it gives all of it to read.
+func sniff(from io.ReadCloser) (io.ReadCloser, bool) {
+	var read bytes.Buffer
+	is := beginsBatch(io.TeeReader(from, &read))
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(&read, from), from}, is
+}
+
+// beginsBatch tells whether the first thing there is a JSON object with targets, which no
+// job has. It reads little more than that object.
+func beginsBatch(from io.Reader) bool {
+	d := jsontext.NewDecoder(io.LimitReader(from, jobs.MaxData))
+	if d.PeekKind() != '{' {
+		return false
+	}
+	_, err := d.ReadToken()
+	for err == nil && d.PeekKind() == '"' {
+		var name jsontext.Token
+		if name, err = d.ReadToken(); err == nil && name.String() == "targets" {
+			return true
+		}
+		if err == nil {
+			err = d.SkipValue()
+		}
+	}
+	return false
 }
 
 func open(cmd *cobra.Command, file string) (io.ReadCloser, error) {

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,10 +37,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve":   func(ts *testscript.TestScript, _ bool, args []string) { serveSandbox(t.Context(), ts, args) },
-			"control": func(ts *testscript.TestScript, _ bool, args []string) { controlSandbox(t.Context(), ts, args) },
-			"await":   func(ts *testscript.TestScript, _ bool, args []string) { awaitCalls(t.Context(), ts, args) },
-			"calls":   func(ts *testscript.TestScript, _ bool, args []string) { countCalls(t.Context(), ts, args) },
+			"serve":     func(ts *testscript.TestScript, _ bool, args []string) { serveSandbox(t.Context(), ts, args) },
+			"control":   func(ts *testscript.TestScript, _ bool, args []string) { controlSandbox(t.Context(), ts, args) },
+			"await":     func(ts *testscript.TestScript, _ bool, args []string) { awaitCalls(t.Context(), ts, args) },
+			"onlycalls": func(ts *testscript.TestScript, _ bool, args []string) { onlyCalls(t.Context(), ts, args) },
+			"calls":     func(ts *testscript.TestScript, _ bool, args []string) { countCalls(t.Context(), ts, args) },
 		},
 	})
 }
@@ -108,6 +111,15 @@ func awaitCalls(ctx context.Context, ts *testscript.TestScript, args []string) {
 func countCalls(ctx context.Context, ts *testscript.TestScript, args []string) {
 	if n, want := calls(ctx, ts, args[0]), wantedCalls(ts, args); n != want {
 		ts.Fatalf("%d calls of %s; want %d", n, args[0], want)
+	}
+}
+
+// onlyCalls is "onlycalls CALL...": the sandbox has had all of these, and no other.
+func onlyCalls(ctx context.Context, ts *testscript.TestScript, args []string) {
+	var counts map[string]int
+	ts.Check(json.Unmarshal(askSandbox(ctx, ts, http.MethodGet, "calls", ""), &counts))
+	if had := slices.Sorted(maps.Keys(counts)); !slices.Equal(had, slices.Sorted(slices.Values(args))) {
+		ts.Fatalf("calls of %s; want %s", had, args)
 	}
 }
 

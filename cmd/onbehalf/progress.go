@@ -37,8 +37,11 @@ type progress struct {
 	count  map[jobs.Status]int
 	n      int
 	putOff putOffs
-	marks  [2]mark // the earlier first
+	pace   pace
 }
+
+// pace is how fast jobs are done.
+type pace struct{ marks [2]mark } // the earlier first
 
 // mark is how many jobs were done at a time.
 type mark struct {
@@ -46,10 +49,31 @@ type mark struct {
 	n  int
 }
 
+func newPace(at time.Time, n int) pace { return pace{[2]mark{{at, n}, {at, n}}} }
+
+// note goes on to the next mark when it is time.
+func (p *pace) note(now time.Time, n int) {
+	if now.Sub(p.marks[1].at) >= rateOver {
+		p.marks = [2]mark{p.marks[1], {now, n}}
+	}
+}
+
+// rate is how many are done a second.
+func (p *pace) rate(now time.Time, n int) float64 {
+	return float64(n-p.marks[0].n) / max(now.Sub(p.marks[0].at).Seconds(), 1e-3)
+}
+
+// timeLeft is how long so many take at that rate; 0 is not known.
+func timeLeft(n int, rate float64) time.Duration {
+	if n <= 0 || rate <= 0 {
+		return 0
+	}
+	return time.Duration(float64(n) / rate * float64(time.Second))
+}
+
 func newProgress(w io.Writer, total int) *progress {
-	now := mark{at: time.Now()}
-	p := &progress{w: w, total: total, count: make(map[jobs.Status]int), marks: [2]mark{now, now}}
-	if f, ok := w.(*os.File); ok && cwriter.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+	p := &progress{w: w, total: total, count: make(map[jobs.Status]int), pace: newPace(time.Now(), 0)}
+	if onTerminal(w) {
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(int64(total),
 			mpb.PrependDecorators(decor.CountersNoUnit("%d / %d jobs ")),
@@ -59,6 +83,17 @@ func newProgress(w io.Writer, total int) *progress {
 	p.stop = make(chan struct{})
 	p.lines.Go(p.write)
 	return p
+}
+
+// noProgress counts, and shows nothing.
+func noProgress() *progress {
+	return &progress{w: io.Discard, count: make(map[jobs.Status]int), pace: newPace(time.Now(), 0)}
+}
+
+// onTerminal tells whether what is written can be drawn over.
+func onTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && cwriter.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // write writes the plain lines.
@@ -85,7 +120,7 @@ func (p *progress) add(status jobs.Status) {
 	p.count[status]++
 	p.n++
 	n := p.n
-	p.mark(time.Now())
+	p.pace.note(time.Now(), p.n)
 	p.mu.Unlock() // drawing the bar asks for the counts
 	if p.bar == nil {
 		return
@@ -101,13 +136,6 @@ func (p *progress) wait(putOff putOffs) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.putOff = putOff
-}
-
-// mark goes on to the next mark when it is time.
-func (p *progress) mark(now time.Time) {
-	if now.Sub(p.marks[1].at) >= rateOver {
-		p.marks = [2]mark{p.marks[1], {now, p.n}}
-	}
 }
 
 // end leaves the display.
@@ -132,11 +160,10 @@ func (p *progress) facts() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	p.mark(now)
-	rate := float64(p.n-p.marks[0].n) / max(now.Sub(p.marks[0].at).Seconds(), 1e-3)
+	p.pace.note(now, p.n)
+	rate := p.pace.rate(now, p.n)
 	parts := []string{fmt.Sprintf("%.0f/s", rate)}
-	if p.total > p.n && rate > 0 {
-		left := time.Duration(float64(p.total-p.n) / rate * float64(time.Second))
+	if left := timeLeft(p.total-p.n, rate); left > 0 {
 		left = max(left, p.putOff.until.Sub(now)) // at first many have room
 		parts = append(parts, left.Round(time.Second).String()+" left")
 	}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/onbehalf-dev/onbehalf/internal/batch"
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 	"github.com/onbehalf-dev/onbehalf/internal/ledger"
 	"github.com/onbehalf-dev/onbehalf/internal/pubsubio"
@@ -45,6 +46,8 @@ type deadLetter struct {
 	data   []byte       // as it was published
 	result *jobs.Result // nil where there is none, or that cannot be seen
 	advice string       // what to do about the problem
+	batch  string       // that has published it; empty: none has
+	by     string       // the job that its batch has started in its place
 }
 
 // name is how people find it: by the job's id, or else the message's.
@@ -68,19 +71,23 @@ func (d *deadLetters) look(ctx context.Context, m pubsubio.DeadLetter) (deadLett
 		Job: job.ID, MessageID: m.ID, User: job.User, As: job.As, Action: job.Action,
 		Deliveries: m.Deliveries, PublishedAt: m.PublishTime, data: m.Data,
 	}
+	if place, ok := batch.PlaceOf(m.Attributes); ok && place.Batch == job.Batch() {
+		l.batch = place.Batch
+	}
 	switch {
 	case wrong != nil:
 		l.Problem, l.advice = "is no job: "+wrong.Error(), "correct it and publish it under a new id"
 	case job.ID == "":
 		l.Problem, l.advice = "has no id of its own", "so nobody knows what became of it: look whether the effect is there; if it is not, give it an id and publish it"
 	}
-	if d.ledger == nil || job.ID == "" || job.DryRun { // of which nothing is kept
+	if d.ledger == nil || job.ID == "" || job.DryRun && l.batch == "" { // of which nothing is kept
 		return l, nil
 	}
 	state, err := d.ledger.Find(ctx, job.ID)
 	if err != nil {
 		return l, err
 	}
+	l.by = state.By
 	if l.result = state.Result; l.result != nil {
 		l.Status = l.result.Status
 	}
@@ -128,6 +135,8 @@ func (f *deadLetterFlags) decide(l *deadLetter) {
 	row, known := fates[l.Status]
 	l.Done, l.Why = row.fate, row.why
 	switch {
+	case l.Problem == "" && l.batch != "" && l.result != nil && !l.Status.Good():
+		l.ofBatch()
 	case l.Problem != "":
 		l.Done, l.Why = left, "it "+l.Problem+"; "+l.advice
 	case !known: // of a version to come
@@ -147,6 +156,22 @@ func (f *deadLetterFlags) decide(l *deadLetter) {
 		}
 		l.data, l.PublishedAs = data, id
 	case removed, left:
+	}
+}
+
+// ofBatch says what is done with one whose job ended badly in a batch: that does it
+// again, and only that counts it.
+func (l *deadLetter) ofBatch() {
+	retry := "its batch does it again: onbehalf batch retry " + l.batch
+	switch {
+	case l.by != "":
+		l.Done, l.Why = removed, "its batch has started it again, as "+l.by
+	case l.Status == jobs.Cancelled:
+		l.Done, l.Why = removed, "its batch was cancelled"
+	case l.Status == jobs.Uncertain:
+		l.Done, l.Why = left, "nobody knows whether it took effect: look whether the effect is there; if it is not, "+retry+" --uncertain"
+	default:
+		l.Done, l.Why = left, l.Why+", and "+retry
 	}
 }
 

@@ -24,6 +24,7 @@ mend · 130 interrupted.`,
 		Example: `  onbehalf demo                                  # see it work: no account, no network
   onbehalf run --sandbox jobs.jsonl              # try your jobs in an embedded Workspace
   onbehalf run --policy policy.yaml jobs.jsonl   # the real thing
+  onbehalf batch list                            # the batches of the functions, and how they are
   onbehalf doctor --user ada@example.com         # what is wrong with the set-up
   onbehalf actions vacation                      # what can be called
   onbehalf explain unauthorized_client           # what an error means, and what mends it
@@ -32,25 +33,29 @@ mend · 130 interrupted.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newActions(), newDeadLetter(), newDemo(), newDoctor(), newExplain(), newPolicy(), newRun(), newSandbox(), newSchema(), newToken())
+	root.AddCommand(newActions(), newBatch(), newDeadLetter(), newDemo(), newDoctor(), newExplain(), newPolicy(), newRun(), newSandbox(), newSchema(), newToken())
 	return root
 }
 
 func newSchema() *cobra.Command {
-	schemas := map[string][]byte{"job": jobs.JobSchema, "result": jobs.ResultSchema, "policy": policy.Schema}
+	schemas := map[string][]byte{
+		"job": jobs.JobSchema, "result": jobs.ResultSchema, "batch": jobs.BatchSchema, "summary": jobs.SummarySchema, "policy": policy.Schema,
+	}
 	names := []cobra.Completion{
 		cobra.CompletionWithDesc("job", "what is published to the topic of jobs"),
 		cobra.CompletionWithDesc("result", "what comes back on the topic of results"),
+		cobra.CompletionWithDesc("batch", "what is published to the topic of batches"),
+		cobra.CompletionWithDesc("summary", "what comes back of a batch on the topic of results"),
 		cobra.CompletionWithDesc("policy", "who may be acted for, and with what"),
 	}
 	return &cobra.Command{
-		Use:       "schema job|result|policy",
+		Use:       "schema job|result|batch|summary|policy",
 		Short:     "Print a JSON Schema",
 		Example:   "  onbehalf schema job > job.schema.json",
 		ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 || schemas[args[0]] == nil {
-				return fmt.Errorf("schema: %q is not accepted; one of job, result and policy is", args)
+				return fmt.Errorf("schema: %q is not accepted; one of job, result, batch, summary and policy is", args)
 			}
 			_, err := fmt.Fprint(cmd.OutOrStdout(), string(schemas[args[0]]))
 			return err

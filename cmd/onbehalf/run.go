@@ -30,6 +30,8 @@ const (
 	patience = 5 * time.Minute
 	// maxTries is how often a job is tried before it is given up.
 	maxTries = 6
+	// defaultConcurrency is how many jobs are done at a time.
+	defaultConcurrency = 16
 	// breakOffAfter is how long calls in hand may go on after an interruption.
 	breakOffAfter = 5 * time.Second
 )
@@ -42,6 +44,8 @@ type runFlags struct {
 	retryFailed bool
 	concurrency int
 	verbose     bool
+	// a batch's
+	acceptFailures, anew, dryRun bool
 }
 
 func newRun() *cobra.Command {
@@ -61,25 +65,39 @@ written again, so that the output of the last run is complete. Each is kept for 
 days. Of standard input, and with --sandbox, nothing is kept without --ledger.
 
 The first Ctrl-C settles what is in hand, a second one ends at once. The run stops
-early at a fault that an operator or administrator must mend, and says how.`,
+early at a fault that an operator or administrator must mend, and says how.
+
+FILE may be a batch, which is one job for each of many users: YAML, or JSON with
+targets. ONBEHALF_ADMIN is as whom they are read. The same command goes on with the
+batch of the same content that has not ended; what it writes are the results of this
+run. One that has stopped at failures goes on with --retry-failed or --accept-failures,
+and one that has ended is not begun again without --new. From elsewhere "onbehalf batch
+status", pause, resume and cancel, with --ledger FILE.ledger, are for it.`,
 		Example: `  onbehalf run --sandbox jobs.jsonl
   onbehalf run --policy policy.yaml jobs.jsonl > results.jsonl
   onbehalf run --policy policy.yaml --retry-failed jobs.jsonl > results.jsonl
-  jq -c '.dryRun = true' jobs.jsonl | onbehalf run --policy policy.yaml -`,
+  jq -c '.dryRun = true' jobs.jsonl | onbehalf run --policy policy.yaml -
+  onbehalf run --sandbox batch.yaml
+  onbehalf run --policy policy.yaml --dry-run batch.yaml
+  onbehalf run --policy policy.yaml batch.yaml >> results.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("run: one FILE is needed, or - for standard input")
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+		ValidArgsFunction: completeBatchFile("jsonl"),
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	cmd.Flags().BoolVar(&f.sandbox, "sandbox", false, "do them in an embedded Workspace")
 	cmd.Flags().StringVar(&f.world, "world", "", "with --sandbox: YAML file of users, service accounts and objects (default: a small example.com)")
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy file (default: ONBEHALF_POLICY; with --sandbox, everything in its domains)")
 	cmd.Flags().StringVar(&f.ledger, "ledger", "", "file that keeps the results, whole letters among them, for its owner only (default: ONBEHALF_LEDGER, or FILE.ledger)")
 	cmd.Flags().BoolVar(&f.retryFailed, "retry-failed", false, "do jobs again whose result of an earlier run is failed, refused or expired")
-	cmd.Flags().IntVar(&f.concurrency, "concurrency", 16, "how many jobs at a time")
+	cmd.Flags().BoolVar(&f.acceptFailures, "accept-failures", false, "of a batch that has stopped at failures: go on without those")
+	cmd.Flags().BoolVar(&f.anew, "new", false, "of a batch that has ended: begin it once more")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "of a batch: go all the way but for the calls, and say what would be done to whom")
+	cmd.Flags().IntVar(&f.concurrency, "concurrency", defaultConcurrency, "how many jobs at a time")
 	cmd.Flags().BoolVar(&f.verbose, "verbose", false, "log each attempt to standard error")
 	return cmd
 }
@@ -93,6 +111,12 @@ func (f runFlags) run(cmd *cobra.Command, file string) error {
 		return err
 	}
 	defer in.Close()
+	switch only := f.batchOnly(); {
+	case in.batch:
+		return f.runBatch(cmd, file, in)
+	case only != "":
+		return fmt.Errorf("--%s: is for a batch, and %s holds jobs", only, in.name)
+	}
 	r := &runner{begun: time.Now(), out: cmd.OutOrStdout()}
 	end, err := f.prepare(cmd, r, file, in)
 	if err != nil {
@@ -104,6 +128,19 @@ func (f runFlags) run(cmd *cobra.Command, file string) error {
 	r.progress.end()
 	fmt.Fprintln(cmd.ErrOrStderr(), r.summary())
 	return r.exit(ctx, err)
+}
+
+// batchOnly names a flag that is given and only for batches.
+func (f runFlags) batchOnly() string {
+	switch {
+	case f.acceptFailures:
+		return "accept-failures"
+	case f.anew:
+		return "new"
+	case f.dryRun:
+		return "dry-run"
+	}
+	return ""
 }
 
 // prepare gives the runner what it needs. End must be called after it.
@@ -222,6 +259,7 @@ func (f runFlags) embedded(ctx context.Context, o functions.Options) (*functions
 	if err != nil {
 		return nil, nil, err
 	}
+	w.lists = o.Publish != nil
 	x, err := w.executor(ctx, o)
 	if err != nil {
 		_ = w.close()
@@ -236,6 +274,8 @@ type kept struct{}
 
 func (kept) Publish(context.Context, jobs.Result) error { return nil }
 
+func (kept) Tell(context.Context, jobs.Summary) error { return nil }
+
 // executor does one delivery of a job.
 type executor interface {
 	Execute(ctx context.Context, msg pubsubio.Message) functions.Outcome
@@ -247,6 +287,7 @@ type runner struct {
 	keeps    keeping
 	progress *progress
 	begun    time.Time
+	ofBatch  bool // the jobs are a batch's, and published again when it goes on
 
 	mu         sync.Mutex
 	out        io.Writer
@@ -302,9 +343,12 @@ func (r *runner) run(ctx context.Context, in *input, concurrency int) error {
 func (r *runner) do(ctx context.Context, t *task) (done bool, err error) {
 	t.msg.Delivery = t.tries + 1
 	o := r.x.Execute(ctx, t.msg)
+	written := r.ofBatch && o.Replayed && !t.unkept // by another task, for the batch went on
 	t.note(o)
 	wait := max(t.wait, time.Until(o.NotBefore)) // sooner is in vain
 	switch {
+	case o.Parked, written: // what is parked comes again when its batch goes on
+		return true, nil
 	case o.Answer == functions.Done:
 		return true, r.write(o)
 	case o.Stops:

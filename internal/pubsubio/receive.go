@@ -42,6 +42,8 @@ type Message struct {
 	// PublishTime is when it was published; zero where that is not said, or not as
 	// a time.
 	PublishTime time.Time
+	// Attributes are as they came, and hostile.
+	Attributes map[string]string
 }
 
 // envelope is what Pub/Sub posts (https://cloud.google.com/pubsub/docs/push).
@@ -88,7 +90,7 @@ func Receive(w http.ResponseWriter, r *http.Request) (Message, error) {
 	if err := json.Unmarshal(body, &in); err != nil || in.Message == nil {
 		return Message{}, errors.New(`the body is not a Pub/Sub push request: {"message": {"data": "<base64>", "messageId": "…"}, …} is expected`)
 	}
-	msg := Message{ID: cmp.Or(in.Message.MessageID, in.Message.OldMessageID, eventID), Data: in.Message.Data, Delivery: cmp.Or(deliveries(in.Message.Attributes), in.DeliveryAttempt)}
+	msg := Message{ID: cmp.Or(in.Message.MessageID, in.Message.OldMessageID, eventID), Data: in.Message.Data, Delivery: cmp.Or(deliveries(in.Message.Attributes), in.DeliveryAttempt), Attributes: in.Message.Attributes}
 	if msg.ID == "" || len(msg.ID) > maxMessageID || !utf8.ValidString(msg.ID) || strings.ContainsFunc(msg.ID, unicode.IsControl) {
 		return Message{}, errors.New("the message has no messageId, or one that Pub/Sub does not give")
 	}

@@ -28,7 +28,7 @@ func receive(t *testing.T, body string, header ...string) (pubsubio.Message, err
 }
 
 func TestReceive(t *testing.T) {
-	want := pubsubio.Message{ID: "4711", Data: []byte(`{"user":"ada@example.com"}`), Delivery: 2, PublishTime: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	want := pubsubio.Message{ID: "4711", Data: []byte(`{"user":"ada@example.com"}`), Delivery: 2, PublishTime: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), Attributes: map[string]string{"k": "v"}}
 	structured := `{"specversion":"1.0","id":"e1","type":"google.cloud.pubsub.topic.v1.messagePublished","source":"//pubsub.googleapis.com/projects/p/topics/t","datacontenttype":"application/json","data":` + push + `}`
 	for name, c := range map[string]struct {
 		body   string

@@ -5,58 +5,42 @@ import (
 	"fmt"
 	"time"
 
-	"cloud.google.com/go/pubsub/v2"
 	"google.golang.org/api/option"
 
 	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
 
-const (
-	// publishTimeout bounds one publish with all its retries. The library's own
-	// default, 60 s, outlives the time that a function has left to settle.
-	publishTimeout = 15 * time.Second
-	// batchDelay is how long a result waits for company. Jobs end in bunches,
-	// so even this little saves most requests, and it is lost in the time that
-	// a call to Google takes.
-	batchDelay = 100 * time.Microsecond
-)
+// batchDelay is how long a result waits for company. Jobs end in bunches,
+// so even this little saves most requests, and it is lost in the time that
+// a call to Google takes.
+const batchDelay = 100 * time.Microsecond
 
-// Results publishes results to a topic.
-type Results struct {
-	client *pubsub.Client
-	topic  *pubsub.Publisher
-}
+// Results publishes results of jobs, and summaries of batches, to a topic.
+type Results struct{ *Publisher }
 
-// NewResults connects to the topic. It makes no call, so a topic that does not
-// exist shows only at the first publish. PUBSUB_EMULATOR_HOST is honoured.
+// NewResults connects to the topic, as [NewPublisher] does.
 func NewResults(ctx context.Context, project, topic string, opts ...option.ClientOption) (*Results, error) {
-	client, err := pubsub.NewClient(ctx, project, opts...)
+	t, err := NewPublisher(ctx, project, topic, batchDelay, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to Pub/Sub: %w", err)
+		return nil, err
 	}
-	publisher := client.Publisher(topic)
-	publisher.PublishSettings.Timeout = publishTimeout
-	publisher.PublishSettings.DelayThreshold = batchDelay
-	return &Results{client: client, topic: publisher}, nil
+	return &Results{t}, nil
 }
 
-// Publish publishes the result and waits until Pub/Sub has it, for at most
-// [publishTimeout]: nothing may be left to send when the function has answered.
+// Publish publishes a result, and waits until Pub/Sub has it.
 func (r *Results) Publish(ctx context.Context, result jobs.Result) error {
 	data, err := result.Encode()
 	if err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
-	defer cancel()
-	if _, err := r.topic.Publish(ctx, &pubsub.Message{Data: data, Attributes: result.Attributes()}).Get(ctx); err != nil {
-		return fmt.Errorf("publish to %s: %w", r.topic, err)
-	}
-	return nil
+	return r.Publisher.Publish(ctx, data, result.Attributes())
 }
 
-// Close sends what is still to be sent and closes the connection.
-func (r *Results) Close() error {
-	r.topic.Stop()
-	return r.client.Close()
+// Tell publishes a summary, likewise.
+func (r *Results) Tell(ctx context.Context, s jobs.Summary) error {
+	data, err := s.Encode()
+	if err != nil {
+		return fmt.Errorf("encode the summary: %w", err)
+	}
+	return r.Publisher.Publish(ctx, data, s.Attributes())
 }

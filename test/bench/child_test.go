@@ -43,6 +43,8 @@ func TestMain(m *testing.M) {
 		err = serveFunction()
 	case "relay":
 		err = serveRelay()
+	case "publisher":
+		err = servePublisher()
 	case "long-limit":
 		err = carryAs(carryBare)
 	case "long-peer":
@@ -103,7 +105,7 @@ func serveGoogle() error {
 		return err
 	}
 	fmt.Printf("%s %s\n", listener.Addr(), messages.Addr)
-	return http.Serve(listener, google) //nolint:gosec // a child of the benchmark, on loopback
+	return http.Serve(listener, &organisation{Handler: google}) //nolint:gosec // a child of the benchmark, on loopback
 }
 
 // serveFunction is the function's process, as deployed, and beside it a port

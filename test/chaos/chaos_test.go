@@ -16,6 +16,12 @@ func TestFunctions(t *testing.T) {
 	try(t, "--jobs", "2000", "--kills", "10", "--share", "0.0334", "--waiting", "1000")
 }
 
+// The same for a batch, whose users are served once, counted right and told of once.
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	try(t, "--batch", "--users", "1000", "--kills", "9", "--share", "0.002", "--waiting", "1000")
+}
+
 // The same for onbehalf run, which needs no emulator.
 func TestCommand(t *testing.T) {
 	t.Parallel()
@@ -34,6 +40,8 @@ func TestFlagsAreChecked(t *testing.T) {
 		{"--kills", "-1"},
 		{"--processes", "0"},
 		{"--waiting", "0"},
+		{"--rate", "0.5"},
+		{"--batch", "--run"},
 		{"jobs.jsonl"},
 	} {
 		var out strings.Builder

@@ -48,8 +48,11 @@ type instance struct {
 	ended chan struct{}
 }
 
-// fleet are the processes of the function.
+// fleet are the processes of one function.
 type fleet struct {
+	target string          // the function's name
+	size   int             // how many run at a time
+	until  context.Context //nolint:containedctx // with which they end, whoever starts them
 	binary string
 	dir    string // of their logs
 	env    []string
@@ -58,15 +61,18 @@ type fleet struct {
 	live    []*instance // those that are sent something
 	started int
 	failed  error          // of one that ended by itself
-	ending  sync.WaitGroup // of all that ends with the context
+	ending  sync.WaitGroup // of the processes, which end with the context
 }
 
-// start starts one more process, to end with ctx, and waits until it listens.
-func (f *fleet) start(ctx context.Context) error {
-	p, err := f.run(ctx)
+// The functions.
+const execute, fanOut, sweep = "Execute", "FanOut", "Sweep"
+
+// start starts one more process, and waits until it listens.
+func (f *fleet) start() error {
+	p, err := f.run(f.until)
 	for range 2 { // a connection may have taken the port in between
 		if errors.Is(err, errNotStarted) {
-			p, err = f.run(ctx)
+			p, err = f.run(f.until)
 		}
 	}
 	if err != nil {
@@ -87,7 +93,7 @@ func (f *fleet) run(ctx context.Context) (*instance, error) {
 	}
 	f.mu.Lock()
 	f.started++
-	name := fmt.Sprintf("function-%04d.log", f.started)
+	name := fmt.Sprintf("%s-%04d.log", f.target, f.started)
 	f.mu.Unlock()
 	log, err := os.Create(filepath.Join(f.dir, name))
 	if err != nil {
@@ -99,7 +105,7 @@ func (f *fleet) run(ctx context.Context) (*instance, error) {
 		return nil, err
 	}
 	p := &instance{url: "http://" + address, cmd: exec.CommandContext(ctx, f.binary), ended: make(chan struct{})} //nolint:gosec // which build has made
-	p.cmd.Env = append(slices.Clone(f.env), "PORT="+port)
+	p.cmd.Env = append(slices.Clone(f.env), "FUNCTION_TARGET="+f.target, "PORT="+port)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -126,7 +132,7 @@ func (f *fleet) pick(d *rand.Rand) *instance {
 
 // end ends one of those that run, which at is of them, and starts another. A process that
 // is told to end, and does not, is killed.
-func (f *fleet) end(ctx context.Context, signal syscall.Signal, at float64) error {
+func (f *fleet) end(signal syscall.Signal, at float64) error {
 	f.mu.Lock()
 	i := int(at * float64(len(f.live)))
 	p := f.live[i]
@@ -134,7 +140,7 @@ func (f *fleet) end(ctx context.Context, signal syscall.Signal, at float64) erro
 	f.mu.Unlock()
 	select {
 	case <-p.ended:
-		return fmt.Errorf("a process has ended by itself: %s", p.cmd.ProcessState)
+		return fmt.Errorf("a process of %s has ended by itself: %s", f.target, p.cmd.ProcessState)
 	default:
 	}
 	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -143,7 +149,7 @@ func (f *fleet) end(ctx context.Context, signal syscall.Signal, at float64) erro
 	if signal == syscall.SIGTERM {
 		f.ending.Go(func() { f.endOrKill(p) })
 	}
-	return f.start(ctx)
+	return f.start()
 }
 
 func (f *fleet) endOrKill(p *instance) {
@@ -153,7 +159,7 @@ func (f *fleet) endOrKill(p *instance) {
 	case <-p.ended:
 	case <-t.C:
 		f.mu.Lock()
-		f.failed = fmt.Errorf("a process goes on %v after SIGTERM", termTime)
+		f.failed = fmt.Errorf("a process of %s goes on %v after SIGTERM", f.target, termTime)
 		f.mu.Unlock()
 		_ = p.cmd.Process.Kill()
 	}
@@ -166,7 +172,7 @@ func (f *fleet) check() error {
 	for _, p := range f.live {
 		select {
 		case <-p.ended:
-			return fmt.Errorf("a process has ended by itself: %s", p.cmd.ProcessState)
+			return fmt.Errorf("a process of %s has ended by itself: %s", f.target, p.cmd.ProcessState)
 		default:
 		}
 	}

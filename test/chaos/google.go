@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/mail"
+	"strconv"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/sandbox"
@@ -36,12 +37,14 @@ var troubles = []trouble{
 	{1, sandbox.Fault{Kind: "expireTokens"}},
 }
 
-// calls are those that go wrong, each with shares of its own.
+// calls are those that go wrong, each with shares of its own. Their kinds must be calls
+// of the sandbox's.
 var calls = []struct {
 	name   string
 	spares string // a kind of fault
 }{
 	{"gmail.*", ""},
+	{"directory.*", ""},
 	{"signJwt", "expireTokens"}, // the one token that the sandbox's metadata server has for all processes
 	{"token", "expireTokens"},   // to which no token is shown
 }
@@ -57,8 +60,11 @@ type google struct {
 func startGoogle(ctx context.Context, s settings) (*google, error) {
 	g := &google{world: sandbox.DefaultWorld()}
 	g.world.Users, g.world.Groups = nil, nil
+	if s.batch {
+		g.world.Users = append(g.world.Users, sandbox.User{PrimaryEmail: admin, IsAdmin: true})
+	}
 	for n := range s.users {
-		g.world.Users = append(g.world.Users, sandbox.User{PrimaryEmail: user(n)})
+		g.world.Users = append(g.world.Users, s.person(n))
 	}
 	var err error
 	if g.Server, err = sandbox.New(g.world, sandbox.Options{Seed: s.seed}); err != nil {
@@ -91,17 +97,31 @@ func (g *google) order(call, spares string, share float64) error {
 	return nil
 }
 
-// letters counts the letters of each job.
-func (g *google) letters() map[string]int {
+// admin is the administrator as whom the Directory is read.
+const admin = "admin@example.com"
+
+// person is a user as the Directory has it.
+func (s settings) person(n int) sandbox.User {
+	u := sandbox.User{PrimaryEmail: user(n)}
+	if s.batch {
+		u.GivenName, u.FamilyName = "User", strconv.Itoa(n)
+		reason := s.passed(n)
+		u.Suspended, u.Archived, u.NoMailbox = reason == "suspended", reason == "archived", reason == "noMailbox"
+	}
+	return u
+}
+
+// letters counts the letters of each job. Owner says whose letter a job's is: another's
+// mailbox is not the place for it.
+func (g *google) letters(owner func(job string) string) map[string]int {
 	count := map[string]int{}
 	for _, u := range g.world.Users {
 		for _, l := range g.Letters(u.PrimaryEmail) {
-			m, err := mail.ReadMessage(bytes.NewReader(l.Raw))
-			if err != nil {
-				count[""]++ // which is no job's
-				continue
+			job := "" // which is none
+			if m, err := mail.ReadMessage(bytes.NewReader(l.Raw)); err == nil && owner(m.Header.Get(mark)) == u.PrimaryEmail {
+				job = m.Header.Get(mark)
 			}
-			count[m.Header.Get(mark)]++
+			count[job]++
 		}
 	}
 	return count

@@ -22,9 +22,16 @@
 //	go run ./test/chaos                              # 2,000 jobs, 10 kills
 //	go run ./test/chaos --jobs 100000 --kills 100
 //	go run ./test/chaos --run                        # onbehalf run and its file ledger
+//	go run ./test/chaos --batch --users 20000 --kills 40 --share 0.0334
 //
 // With --run it is the command that does the jobs of a file, is killed again and
 // again, and goes on, until it says that it has done them all.
+//
+// With --batch it is one batch for all users, of whom some are to be passed over. FanOut
+// and Sweep are killed as well as Execute, and the Directory fails as all of Google
+// does. In the end, there must be one letter in the mailbox of each user to whom the
+// batch applies, and the batch's own counts, in its status and in its one summary, must
+// be what the mailboxes and the Directory say.
 //
 // What goes wrong is drawn from a seed, which the report names: with the same seed the
 // same jobs are published, the same share of calls fails in the same order, the same
@@ -67,6 +74,8 @@ var errBroken = errors.New("a promise was broken")
 type settings struct {
 	plan
 	command    bool          // onbehalf run in place of the functions
+	batch      bool          // a batch in place of jobs
+	rate       float64       // at which it publishes jobs, a second
 	processes  int           // of the function, at a time
 	waiting    int           // jobs that are published and have no result, at most
 	share      float64       // of the calls to Google, for each kind of fault
@@ -79,9 +88,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	s := settings{}
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	flags.SetOutput(progress)
-	flags.IntVar(&s.jobs, "jobs", 2000, "how many `jobs`")
+	flags.IntVar(&s.jobs, "jobs", 2000, "how many `jobs`; with --batch --users says")
 	flags.IntVar(&s.kills, "kills", 10, "how many processes are killed with SIGKILL; a quarter as many, and one more, are told to end with SIGTERM")
-	flags.IntVar(&s.users, "users", 0, "whose mailboxes the jobs are for; 0 is one for 200 jobs, but at least 20")
+	flags.IntVar(&s.users, "users", 0, "whose mailboxes the jobs are for; 0 is one for 200 jobs, but at least 20, and with --batch one for each job")
 	flags.IntVar(&s.processes, "processes", 4, "of the function, at a time")
 	flags.IntVar(&s.waiting, "waiting", 2000, "how many jobs may be published and have no result yet")
 	flags.Float64Var(&s.share, "share", 0.10, "of the calls to Google, for each kind of fault")
@@ -90,6 +99,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags.DurationVar(&s.within, "within", 2*time.Hour, "for all of it")
 	flags.StringVar(&s.logs, "logs", "", "`folder` for the logs, which is kept")
 	flags.BoolVar(&s.command, "run", false, "onbehalf run with the file ledger, in place of the functions")
+	flags.BoolVar(&s.batch, "batch", false, "a batch for all users in place of jobs, with FanOut and Sweep beside Execute")
+	flags.Float64Var(&s.rate, "rate", 0, "at which the batch publishes `jobs` a second; 0 takes 100 s for all, but is at least 50")
 	if err := flags.Parse(args); err != nil {
 		return errors.Join(flag.ErrHelp, nil)
 	}
@@ -101,17 +112,16 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 
 // check fills what was left out, and refuses what cannot be.
 func (s *settings) check(args []string) error {
-	if s.seed == 0 {
-		s.seed = newSeed()
-	}
-	if s.users == 0 {
-		s.users = max(20, s.jobs/200)
-	}
+	s.fill()
 	switch {
 	case len(args) > 0:
 		return fmt.Errorf("%q: no arguments are taken, but flags", args)
+	case s.batch && s.command:
+		return errors.New("--batch, --run: only one of the two")
 	case s.jobs < 1 || s.users < 1 || s.kills < 0 || s.processes < 1 || s.waiting < 1:
 		return errors.New("--jobs, --users, --kills, --processes, --waiting: must be positive, and only --kills may be 0")
+	case !(s.rate >= 1 && s.rate <= mostRate):
+		return fmt.Errorf("--rate: %v is not within 1..%d", s.rate, mostRate)
 	case !(s.share >= 0 && s.share <= maxShare):
 		return fmt.Errorf("--share: %v is not within 0..%v, for several kinds share the calls", s.share, maxShare)
 	case !(s.storeShare >= 0 && s.storeShare <= maxShare):
@@ -119,6 +129,28 @@ func (s *settings) check(args []string) error {
 	}
 	return nil
 }
+
+func (s *settings) fill() {
+	if s.seed == 0 {
+		s.seed = newSeed()
+	}
+	switch {
+	case s.users == 0 && s.batch:
+		s.users = s.jobs
+	case s.users == 0:
+		s.users = max(20, s.jobs/200)
+	}
+	if s.batch {
+		s.forBatch()
+	}
+	if s.rate == 0 {
+		s.rate = max(leastRate, float64(s.jobs)/100)
+	}
+}
+
+// leastRate and mostRate bound how many jobs a batch publishes a second: at more than this
+// machine does, FanOut has ended before it could be killed.
+const leastRate, mostRate = 50, 10_000
 
 // maxShare leaves some of the calls without any fault.
 const maxShare = 0.15
@@ -139,8 +171,11 @@ func (s settings) chaos(ctx context.Context, out, progress io.Writer) error {
 	}
 	t := newTrial(s, dir, progress)
 	mode := t.functions
-	if s.command {
+	switch {
+	case s.command:
 		mode = t.command
+	case s.batch:
+		mode = t.wholeBatch
 	}
 	err = mode(ctx)
 	if ctx.Err() != nil {

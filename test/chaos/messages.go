@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"cloud.google.com/go/pubsub/v2"
@@ -13,16 +14,19 @@ import (
 )
 
 const (
-	// resultsTopic is where the function publishes.
+	// resultsTopic is where Execute and Sweep publish.
 	resultsTopic = "chaos-results"
+	// jobsTopic is where FanOut does, batchesTopic where it is told of batches, and
+	// sweepTopic where Sweep is told to look after them.
+	jobsTopic, batchesTopic, sweepTopic = "chaos-jobs", "chaos-batches", "chaos-sweep"
 	// ackTime is longer than a message can be held and then take.
 	ackTime = 60
 )
 
 // messages is Pub/Sub, on the side of who publishes jobs and reads results.
 //
-// The jobs are spread over many topics, for the emulator has no more than two messages
-// of a push subscription on their way at a time.
+// The jobs that are published here are spread over many topics, for the emulator has no
+// more than two messages of a push subscription on their way at a time.
 type messages struct {
 	project string
 	topics  int // of jobs
@@ -39,22 +43,36 @@ func newMessages(ctx context.Context, s settings, project, host string) (*messag
 
 // create makes the topics, and subscriptions that push what is on those of jobs.
 func (m *messages) create(ctx context.Context, endpoint string) error {
-	if err := m.topic(ctx, resultsTopic, nil); err != nil {
+	if err := m.topic(ctx, resultsTopic, ""); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for n := range m.topics {
-		g.Go(func() error { return m.topic(ctx, jobsTopic(n), &pubsubpb.PushConfig{PushEndpoint: endpoint}) })
+		g.Go(func() error { return m.topic(ctx, spread(n), endpoint+execute) })
 	}
 	return g.Wait()
 }
 
-func jobsTopic(n int) string { return fmt.Sprintf("chaos-jobs-%04d", n) }
+func spread(n int) string { return fmt.Sprintf("%s-%04d", jobsTopic, n) }
+
+// createForBatch makes the topics of a batch. What is on that of jobs is for who carries it.
+func (m *messages) createForBatch(ctx context.Context, endpoint string) error {
+	for topic, push := range map[string]string{resultsTopic: "", jobsTopic: "", batchesTopic: endpoint + fanOut, sweepTopic: endpoint + sweep} {
+		if err := m.topic(ctx, topic, push); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // topic makes a topic and a subscription of the same name. It has no retry policy: with
 // one, the emulator stops to deliver what was refused when it is much.
-func (m *messages) topic(ctx context.Context, id string, push *pubsubpb.PushConfig) error {
+func (m *messages) topic(ctx context.Context, id, endpoint string) error {
+	var push *pubsubpb.PushConfig
+	if endpoint != "" {
+		push = &pubsubpb.PushConfig{PushEndpoint: endpoint}
+	}
 	if _, err := m.client.TopicAdminClient.CreateTopic(ctx, &pubsubpb.Topic{Name: m.path("topics", id)}); err != nil {
 		return err
 	}
@@ -68,20 +86,38 @@ func (m *messages) path(kind, id string) string {
 	return "projects/" + m.project + "/" + kind + "/" + id
 }
 
-// publish publishes the nth job, and waits until Pub/Sub has it.
-func (m *messages) publish(ctx context.Context, n int, data []byte) error {
+// publish publishes a message, and waits until Pub/Sub has it.
+func (m *messages) publish(ctx context.Context, topic string, data []byte) error {
 	_, err := m.client.TopicAdminClient.Publish(ctx, &pubsubpb.PublishRequest{
-		Topic: m.path("topics", jobsTopic(n%m.topics)), Messages: []*pubsubpb.PubsubMessage{{Data: data}},
+		Topic: m.path("topics", topic), Messages: []*pubsubpb.PubsubMessage{{Data: data}},
 	})
 	return err
 }
 
-// results hands over each result that is published, until ctx ends.
-func (m *messages) results(ctx context.Context, take func(data []byte)) error {
+// results hands over each result that is published, and each summary, until ctx ends.
+func (m *messages) results(ctx context.Context, take func(data []byte, summary bool)) error {
 	return m.client.Subscriber(m.path("subscriptions", resultsTopic)).Receive(ctx, func(_ context.Context, msg *pubsub.Message) {
-		take(msg.Data)
+		take(msg.Data, msg.Attributes["summary"] != "")
 		msg.Ack()
 	})
+}
+
+// carry hands over each job that is published, until ctx ends or one cannot be carried:
+// most of them at a time.
+func (m *messages) carry(ctx context.Context, most int, do func(context.Context, *pubsub.Message) error) error {
+	s := m.client.Subscriber(m.path("subscriptions", jobsTopic))
+	s.ReceiveSettings.MaxOutstandingMessages = most
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err := s.Receive(ctx, func(ctx context.Context, msg *pubsub.Message) {
+		if err := do(ctx, msg); err != nil {
+			cancel(err)
+		}
+	})
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
 }
 
 func (m *messages) close() { _ = m.client.Close() }

@@ -17,6 +17,8 @@ type plan struct {
 	seed        uint64
 	jobs, users int
 	kills       int
+	// called are the users, by their numbers, to whom a batch applies; nil: there is none.
+	called []int
 }
 
 // dice are those for one purpose and one thing that it is about.
@@ -79,6 +81,10 @@ const (
 )
 
 func (p plan) job(n int) job {
+	if p.called != nil {
+		u := user(p.called[n])
+		return job{id: batchID + "/" + u, user: u, deed: &deeds[0]}
+	}
 	d := p.dice("job", n)
 	j := job{id: fmt.Sprintf("chaos-%06d", n), user: user(d.IntN(p.users)), deed: drawDeed(d.Float64())}
 	switch x := d.Float64(); {
@@ -124,6 +130,47 @@ func letter(j job, d *rand.Rand) string {
 }
 
 func user(n int) string { return fmt.Sprintf("user%d@example.com", n) }
+
+// batchID is that of the batch.
+const batchID = "chaos"
+
+// passings are the reasons for which the batch passes users over, each with its share.
+var passings = []struct {
+	reason string
+	share  float64
+}{{"suspended", 0.02}, {"archived", 0.01}, {"noMailbox", 0.01}, {"excluded", 0.01}, {"policy", 0.01}}
+
+// passed is why the batch passes a user over; empty: it applies.
+func (p plan) passed(n int) (reason string) {
+	x := p.dice("passed", n).Float64()
+	for _, passing := range passings {
+		if x -= passing.share; x < 0 {
+			return passing.reason
+		}
+	}
+	return ""
+}
+
+// passedFor are the users whom the batch passes over for a reason.
+func (p plan) passedFor(reason string) (users []string) {
+	for n := range p.users {
+		if p.passed(n) == reason {
+			users = append(users, user(n))
+		}
+	}
+	return users
+}
+
+// forBatch has the jobs be those of a batch for all users.
+func (p *plan) forBatch() {
+	p.called = []int{}
+	for n := range p.users {
+		if p.passed(n) == "" {
+			p.called = append(p.called, n)
+		}
+	}
+	p.jobs = len(p.called)
+}
 
 // end is the end of a process.
 type end struct {

@@ -47,19 +47,29 @@ func startRelay(ctx context.Context, s settings, name, to string) (*relay, error
 // ServeHTTP carries one request, which gets lost on its way or whose answer does,
 // as drawn.
 func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	switch x := r.arrived(path.Base(req.URL.Path)); {
-	case x < r.share:
+	switch r.arrived(path.Base(req.URL.Path)) {
+	case requestLost:
 		_, _ = io.Copy(io.Discard, req.Body) // or HTTP/2 says that it was not wanted
 		unavailable(w)
-	case x < 2*r.share:
+	case answerLost:
 		r.proxy.ServeHTTP(&nowhere{header: http.Header{}}, req)
 		unavailable(w)
-	default:
+	case carried:
 		r.proxy.ServeHTTP(w, req)
 	}
 }
 
-func (r *relay) arrived(method string) float64 {
+// fate is what becomes of a request.
+type fate int
+
+const (
+	carried fate = iota
+	requestLost
+	answerLost
+)
+
+// arrived counts a request, and draws what becomes of it.
+func (r *relay) arrived(method string) fate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count[method]++
@@ -67,7 +77,13 @@ func (r *relay) arrived(method string) float64 {
 	if x < 2*r.share {
 		r.lost++
 	}
-	return x
+	switch {
+	case x < r.share:
+		return requestLost
+	case x < 2*r.share:
+		return answerLost
+	}
+	return carried
 }
 
 // calm has nothing get lost from now on.

@@ -27,7 +27,9 @@ func (t *trial) report(out io.Writer) {
 	row(out, "faults", "%s", list(t.google.Struck(), 1))
 	row(out, "calls a job", "%s", list(t.google.Calls(), float64(max(1, done))))
 	if t.balancer != nil {
-		row(out, "deliveries", "%s", list(t.balancer.figures(), 1))
+		for _, f := range t.fleets {
+			row(out, "to "+f.target, "%s", list(t.balancer.figures(f), 1))
+		}
 	}
 	for _, r := range t.relays() {
 		counts, lost := r.counts()
@@ -55,8 +57,8 @@ func list(counts map[string]int, by float64) string {
 // verdict says which promises were broken, shows some of the jobs, and tells whether there
 // are any.
 func (t *trial) verdict(out io.Writer) (bad bool) {
-	v := t.tally.judge(t.google.letters())
-	v["not one line each"], v["panic or data race"] = t.missing, t.panics()
+	v := t.tally.judge(t.google.letters(t.tally.owner))
+	v["not one line each"], v["miscounted"], v["panic or data race"] = t.missing, t.found, t.panics()
 	for _, promise := range promises {
 		row(out, promise, "%d", len(v[promise]))
 		bad = bad || len(v[promise]) > 0

@@ -91,7 +91,15 @@ func (t *tally) progress() (done, received int) {
 type verdict map[string][]string
 
 // promises are their names, in the order in which they are reported.
-var promises = []string{"lost", "doubled", "without result", "with two different results", "uncertain", "failed", "of no job", "not one line each", "panic or data race"}
+var promises = []string{"lost", "doubled", "without result", "with two different results", "uncertain", "failed", "of no job", "not one line each", "miscounted", "panic or data race"}
+
+// owner is as whom a job acts; nobody, of what is no job.
+func (t *tally) owner(job string) string {
+	if r := t.records[job]; r != nil {
+		return t.plan.job(r.job).user
+	}
+	return ""
+}
 
 // judge holds the results against the letters of each job.
 func (t *tally) judge(letters map[string]int) verdict {

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/onbehalf-dev/onbehalf/internal/jobs"
 )
 
 // Each broken promise is found, and of the right job.
@@ -83,6 +86,44 @@ func TestTheSeedDecides(t *testing.T) {
 	}
 	if first, second := decided(1), decided(1); first != second || first == decided(2) {
 		t.Error("the seed does not decide, and it alone")
+	}
+}
+
+// Of what a batch counts, each that is wrong is found.
+func TestMiscountsAreFound(t *testing.T) {
+	t.Parallel()
+	s := settings{batch: true, plan: plan{seed: 1, users: 1000}}
+	s.forBatch()
+	right := func() jobs.Summary {
+		passed := map[string]int{"policy": 1}
+		for n := range s.users {
+			if reason := s.passed(n); reason != "" {
+				passed[reason]++
+			}
+		}
+		return jobs.Summary{State: "completed", Counts: jobs.Counts{Succeeded: s.jobs}, PassedOver: passed, Enumerated: 1001, Published: s.jobs}
+	}
+	if found := s.miscounts("it", right(), s.jobs); found != nil || len(right().PassedOver) != len(passings) {
+		t.Errorf("%v", found)
+	}
+	for what, change := range map[string]func(*jobs.Summary){
+		"state":       func(s *jobs.Summary) { s.State = "running" },
+		"succeeded":   func(s *jobs.Summary) { s.Counts.Succeeded-- },
+		"done":        func(s *jobs.Summary) { s.Counts.Refused++ },
+		"put off":     func(s *jobs.Summary) { s.Counts.PutOff++ },
+		"published":   func(s *jobs.Summary) { s.Published++ },
+		"remaining":   func(s *jobs.Summary) { s.Remaining++ },
+		"enumerated":  func(s *jobs.Summary) { s.Enumerated-- },
+		"passed over": func(s *jobs.Summary) { s.PassedOver["suspended"]-- },
+	} {
+		wrong := right()
+		change(&wrong)
+		if found := fmt.Sprint(s.miscounts("it", wrong, s.jobs)); !strings.Contains(found, "it: "+what+": ") {
+			t.Errorf("%s: %s", what, found)
+		}
+	}
+	if found := s.miscounts("it", right(), s.jobs-1); len(found) != 1 { // a letter is missing
+		t.Errorf("%v", found)
 	}
 }
 

@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -32,9 +34,16 @@ type trial struct {
 	kills  atomic.Int64 // SIGKILL
 	terms  atomic.Int64 // SIGTERM, or Ctrl-C
 	// of the functions alone
+	fleets    []*fleet
+	messages  *messages
 	balancer  *balancer
 	firestore *relay
 	pubsub    *relay
+	database  string         // the emulator's address
+	ending    sync.WaitGroup // of the emulators
+	// of a batch alone
+	summaries summaries
+	found     []string // what was miscounted
 	// of the command alone
 	missing []string // jobs that have not one line each in the last output
 }
@@ -47,65 +56,81 @@ func newTrial(s settings, dir string, progress io.Writer) *trial {
 // message is acked and all that was to be killed is.
 func (t *trial) functions(ctx context.Context) error {
 	defer t.close()
-	f := &fleet{dir: t.dir}
-	t.atEnd(f.ending.Wait)
-	ctx, stop := context.WithCancel(ctx)
-	t.atEnd(stop) // which kills them
-	var err error
-	if f.binary, err = build(ctx, t.dir, "test/bench/function"); err != nil {
-		return err
-	}
-	m, err := t.surroundings(ctx, f)
+	t.fleets = []*fleet{{target: execute, size: t.processes}}
+	ctx, err := t.start(ctx, (*messages).create)
 	if err != nil {
 		return err
 	}
-	for range t.processes {
-		if err := f.start(ctx); err != nil {
-			return err
+	return t.breakAll(ctx)
+}
+
+// start starts the functions, and all that they talk to. It ends with the context that
+// it gives.
+func (t *trial) start(ctx context.Context, create func(*messages, context.Context, string) error) (context.Context, error) {
+	t.atEnd(t.ending.Wait)
+	for _, f := range t.fleets {
+		t.atEnd(f.ending.Wait)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	t.atEnd(stop) // which kills them
+	binary, err := build(ctx, t.dir, "test/bench/function")
+	if err != nil {
+		return nil, err
+	}
+	if err := t.surroundings(ctx, create); err != nil {
+		return nil, err
+	}
+	env, err := t.functionEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range t.fleets {
+		f.until, f.binary, f.dir, f.env = ctx, binary, t.dir, env
+		for range f.size {
+			if err := f.start(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	t.begun = time.Now()
-	return t.breakAll(ctx, f, m)
+	return ctx, nil
 }
 
 // surroundings starts all that the functions talk to.
-func (t *trial) surroundings(ctx context.Context, f *fleet) (*messages, error) {
+func (t *trial) surroundings(ctx context.Context, create func(*messages, context.Context, string) error) error {
 	pubsub, err := emulator.PubSub().Start(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	f.ending.Go(pubsub.Wait)
+	t.ending.Go(pubsub.Wait)
 	firestore, err := emulator.Firestore().Start(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	f.ending.Go(firestore.Wait)
+	t.ending.Go(firestore.Wait)
+	t.database = firestore.Address
 	if err := t.startGoogle(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if t.pubsub, err = startRelay(ctx, t.settings, "Pub/Sub", pubsub.Address); err != nil {
-		return nil, err
+		return err
 	}
 	t.atEnd(t.pubsub.close)
 	if t.firestore, err = startRelay(ctx, t.settings, "Firestore", firestore.Address); err != nil {
-		return nil, err
+		return err
 	}
 	t.atEnd(t.firestore.close)
-	if f.env, err = t.functionEnvironment(); err != nil {
-		return nil, err
+	if t.messages, err = newMessages(ctx, t.settings, t.google.world.Project, pubsub.Address); err != nil {
+		return err
 	}
-	m, err := newMessages(ctx, t.settings, t.google.world.Project, pubsub.Address)
-	if err != nil {
-		return nil, err
-	}
-	t.atEnd(m.close)
-	t.balancer = newBalancer(ctx, t.plan, f)
+	t.atEnd(t.messages.close)
+	t.balancer = newBalancer(ctx, t.settings, t.fleets)
 	server, host, err := serve(ctx, t.balancer)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.atEnd(func() { _ = server.Close() })
-	return m, m.create(ctx, "http://"+host)
+	return create(t.messages, ctx, "http://"+host+"/")
 }
 
 func (t *trial) startGoogle(ctx context.Context) (err error) {
@@ -126,27 +151,36 @@ func (t *trial) close() {
 
 func (t *trial) functionEnvironment() ([]string, error) {
 	policy, err := t.policy()
-	return environment(t.dir,
-		"FUNCTION_TARGET=Execute", "ONBEHALF_POLICY="+policy, "ONBEHALF_LEDGER=firestore:(default)", "ONBEHALF_RESULTS_TOPIC="+resultsTopic,
+	env := environment(t.dir,
+		"ONBEHALF_POLICY="+policy, "ONBEHALF_LEDGER=firestore:(default)", "ONBEHALF_RESULTS_TOPIC="+resultsTopic,
 		"PUBSUB_EMULATOR_HOST="+t.pubsub.host, "FIRESTORE_EMULATOR_HOST="+t.firestore.host,
-		"ONBEHALF_SANDBOX=http://"+t.google.host, "GCE_METADATA_HOST="+t.google.host), err
+		"ONBEHALF_SANDBOX=http://"+t.google.host, "GCE_METADATA_HOST="+t.google.host)
+	if t.batch {
+		env = append(env, "ONBEHALF_ADMIN="+admin, "ONBEHALF_JOBS_TOPIC="+jobsTopic, "ONBEHALF_BATCHES_TOPIC="+batchesTopic)
+	}
+	return env, err
 }
 
-// policy writes one that allows what the jobs ask for.
+// policy writes one that allows what the jobs ask for, but to those whom a batch is to
+// pass over for it.
 func (t *trial) policy() (file string, err error) {
 	file = filepath.Join(t.dir, "policy.yaml")
-	return file, os.WriteFile(file, []byte("domains: [example.com]\nactions: ["+strings.Join(actions(), ", ")+"]\n"), 0o600)
+	text := "domains: [example.com]\nactions: [" + strings.Join(actions(), ", ") + "]\n"
+	if t.batch {
+		text += "denyUsers: [" + strings.Join(t.passedFor("policy"), ", ") + "]\n"
+	}
+	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
 // breakAll publishes, kills, waits and counts.
-func (t *trial) breakAll(ctx context.Context, f *fleet, m *messages) error {
+func (t *trial) breakAll(ctx context.Context) error {
 	listening, stop := context.WithCancel(ctx)
 	defer stop()
 	room := make(chan struct{}, t.waiting)
 	repeat := make(chan int, t.jobs) // those that have their result and are published again
 	var collector errgroup.Group
 	collector.Go(func() error {
-		return m.results(listening, func(data []byte) {
+		return t.messages.results(listening, func(data []byte, _ bool) {
 			job, first := t.tally.result(data)
 			if first {
 				<-room
@@ -156,14 +190,14 @@ func (t *trial) breakAll(ctx context.Context, f *fleet, m *messages) error {
 	})
 
 	work, working := errgroup.WithContext(ctx)
-	work.Go(func() error { return t.publish(working, m, room) })
-	work.Go(func() error { return t.publishAgain(working, m, repeat) })
-	work.Go(func() error { return t.killSome(working, f) })
-	work.Go(func() error { return t.watch(working, f) })
+	work.Go(func() error { return t.publish(working, room) })
+	work.Go(func() error { return t.publishAgain(working, repeat) })
+	work.Go(func() error { return t.killSome(working) })
+	work.Go(func() error { return t.watch(working) })
 	if err := work.Wait(); err != nil {
 		return err
 	}
-	if err := t.settled(ctx, f); err != nil {
+	if err := t.settled(ctx); err != nil {
 		return err
 	}
 	stop()
@@ -171,7 +205,7 @@ func (t *trial) breakAll(ctx context.Context, f *fleet, m *messages) error {
 }
 
 // publish publishes the jobs, as many at a time as there is room for.
-func (t *trial) publish(ctx context.Context, m *messages, room chan<- struct{}) error {
+func (t *trial) publish(ctx context.Context, room chan<- struct{}) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for n := range t.jobs {
@@ -183,25 +217,25 @@ func (t *trial) publish(ctx context.Context, m *messages, room chan<- struct{}) 
 		g.Go(func() error {
 			j := t.job(n)
 			if j.twice == atOnce {
-				if err := t.publishOne(ctx, m, n, j); err != nil {
+				if err := t.publishOne(ctx, n, j); err != nil {
 					return err
 				}
 			}
-			return t.publishOne(ctx, m, n, j)
+			return t.publishOne(ctx, n, j)
 		})
 	}
 	return g.Wait()
 }
 
 // publishAgain publishes once more what is to be when it has its result.
-func (t *trial) publishAgain(ctx context.Context, m *messages, repeat <-chan int) error {
+func (t *trial) publishAgain(ctx context.Context, repeat <-chan int) error {
 	for range t.jobs {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case n := <-repeat:
 			if j := t.job(n); j.twice == afterwards {
-				if err := t.publishOne(ctx, m, n, j); err != nil {
+				if err := t.publishOne(ctx, n, j); err != nil {
 					return err
 				}
 			}
@@ -210,18 +244,19 @@ func (t *trial) publishAgain(ctx context.Context, m *messages, repeat <-chan int
 	return nil
 }
 
-func (t *trial) publishOne(ctx context.Context, m *messages, n int, j job) error {
+func (t *trial) publishOne(ctx context.Context, n int, j job) error {
 	t.balancer.publishing()
-	return m.publish(ctx, n, j.data)
+	return t.messages.publish(ctx, spread(n%t.messages.topics), j.data)
 }
 
-// killSome ends processes, each at its time.
-func (t *trial) killSome(ctx context.Context, f *fleet) error {
-	for _, e := range t.ends() {
+// killSome ends processes, each at its time, of one function after the other.
+func (t *trial) killSome(ctx context.Context) error {
+	for n, e := range t.ends() {
+		f := t.fleets[n%len(t.fleets)]
 		if err := t.reached(ctx, e, func() int { done, _ := t.tally.progress(); return done }); err != nil {
 			return err
 		}
-		if err := f.end(ctx, e.signal, e.which); err != nil {
+		if err := f.end(e.signal, e.which); err != nil {
 			return err
 		}
 		t.ended(e.signal)
@@ -249,7 +284,7 @@ func (t *trial) reached(ctx context.Context, e end, done func() int) error {
 }
 
 // watch waits until every job has its result, and says how far they are.
-func (t *trial) watch(ctx context.Context, f *fleet) error {
+func (t *trial) watch(ctx context.Context) error {
 	shown, calm := time.Now(), false
 	return every(ctx, 100*time.Millisecond, func() (bool, error) {
 		done, _ := t.tally.progress()
@@ -261,8 +296,17 @@ func (t *trial) watch(ctx context.Context, f *fleet) error {
 			shown = time.Now()
 			t.show(done, "jobs have their result")
 		}
-		return done == t.jobs, f.check()
+		return done == t.jobs, t.alive()
 	})
+}
+
+// alive tells whether a process did what none may do.
+func (t *trial) alive() error {
+	var problems []error
+	for _, f := range t.fleets {
+		problems = append(problems, f.check())
+	}
+	return errors.Join(problems...)
 }
 
 // progressEvery is how often it is said how far things are.
@@ -289,10 +333,10 @@ func (t *trial) relays() []*relay {
 
 // settled waits until every message is acked, and every result that was published is
 // here.
-func (t *trial) settled(ctx context.Context, f *fleet) error {
+func (t *trial) settled(ctx context.Context) error {
 	err := every(ctx, 100*time.Millisecond, func() (bool, error) {
 		waiting, _ := t.balancer.state()
-		return waiting == 0, f.check()
+		return waiting == 0, t.alive()
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package functions
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -88,6 +89,25 @@ func (x *Executor) judgeBatch(ctx context.Context, a *attempt, o Outcome) {
 	if err := x.batches.Failed(ctx, a.place.Batch); err != nil { // Sweep does it within a minute
 		x.log.WarnContext(ctx, "cannot hold the batch against its rules", "batch", a.place.Batch, "error", err.Error())
 	}
+}
+
+// batchChanged leaves a line for each change of a batch's state that is made here. What
+// somebody has asked for by the command line is not: nobody here has done it.
+func (x *Executor) batchChanged(ctx context.Context, c batch.Change) {
+	attrs := []slog.Attr{slog.String("batch", c.Batch), slog.String("name", c.Name), slog.String("from", string(c.From)), slog.String("state", string(c.To))}
+	if e := c.Error; e != nil {
+		attrs = append(attrs, slog.String("stage", string(e.Stage)), slog.String("fault", string(e.Fault)),
+			slog.Int("code", e.Code), slog.String("reason", e.Reason), slog.String("error", e.Message), slog.String("fix", e.Fix))
+	}
+	if n := c.Counts; n != nil {
+		attrs = append(attrs, slog.Int("succeeded", n.Succeeded), slog.Int("previewed", n.Previewed), slog.Int("bad", n.Bad()),
+			slog.Int("expired", n.Expired), slog.Int("cancelled", n.Cancelled), slog.Int("putOff", n.PutOff))
+	}
+	level := slog.LevelInfo
+	if c.To == batch.Stopped || c.To == batch.Refused {
+		level = slog.LevelError
+	}
+	x.log.LogAttrs(ctx, level, "batch", attrs...)
 }
 
 // Batches are those of the Executor's ledger.

@@ -357,6 +357,7 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 			outcome.unsettled(notKept(err))
 			return outcome
 		}
+		outcome.settled = true
 		x.judgeBatch(ctx, a, outcome)
 	}
 	// The result is kept before it is published: where this fails, the event is
@@ -373,6 +374,7 @@ func (x *Executor) settle(ctx context.Context, a *attempt) Outcome {
 		return outcome
 	}
 	x.unpublished.Store(nil)
+	outcome.settled = outcome.settled || a.claim == nil
 	return outcome
 }
 

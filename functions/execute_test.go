@@ -187,13 +187,19 @@ func (l *logs) String() string {
 // attempts are the audit lines so far.
 func (l *logs) attempts(t *testing.T) []map[string]any {
 	t.Helper()
+	return l.lines(t, "attempt")
+}
+
+// lines are those with that message so far.
+func (l *logs) lines(t *testing.T, message string) []map[string]any {
+	t.Helper()
 	var lines []map[string]any
 	for line := range strings.Lines(l.String()) {
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		if fields["message"] == "attempt" {
+		if fields["message"] == message {
 			lines = append(lines, fields)
 		}
 	}

@@ -191,6 +191,7 @@ func (x *Executor) newBatches(cfg config.Config, o Options) (*batch.Batches, err
 	b := batch.Config{
 		Store: store{x.ledger}, Files: x.actions.Files(o.LocalFiles), Check: x.checkJob, AllowUser: x.policy.AllowWhom, Allow: x.allowTarget,
 		Publish: o.Publish, Continue: o.Continue, Tell: x.results.Tell,
+		Changed: x.batchChanged,
 	}
 	if x.directory != nil {
 		b.Directory = x.directory

@@ -2,6 +2,8 @@ package functions
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/onbehalf-dev/onbehalf/internal/actions"
@@ -61,6 +63,16 @@ func (a answer) reply(m explain.Meaning) Answer {
 	default:
 		return reply
 	}
+}
+
+// breakerOpen leaves a line when nobody of a domain is asked for any more for a while.
+// Jobs that are answered from memory meanwhile say so in their own words, but not that
+// they were.
+func (x *Executor) breakerOpen(ctx context.Context, t delegation.Trip) {
+	e := t.Refusal
+	x.log.LogAttrs(ctx, slog.LevelError, "breaker open", slog.String("domain", t.Domain), slog.Any("scopes", strings.Fields(t.Scopes)),
+		slog.String("stage", string(e.Stage)), slog.Int("code", e.Status), slog.String("reason", e.Code),
+		slog.Bool("guess", e.Shared == delegation.Perhaps), slog.Time("until", e.Until))
 }
 
 // names are what the message is filled in with.

@@ -66,6 +66,9 @@ type Outcome struct {
 	// this one can succeed, for whichever user of the domain.
 	Stops bool
 
+	// settled says that this attempt has given the job its result: of all that are made
+	// at a job, one is. What the ledger does not keep is settled each time that it is done.
+	settled   bool
 	met       time.Time     // when it was met, where that was before the attempt
 	limit     explain.Limit // of Google's, which holds until NotBefore
 	kept      *jobs.Error   // the result's own, where Result.Error says why it is not out
@@ -283,6 +286,9 @@ func (x *Executor) audit(ctx context.Context, a *attempt, o Outcome) {
 	}
 	if o.Replayed {
 		attrs = append(attrs, slog.Bool("replayed", true))
+	}
+	if o.settled {
+		attrs = append(attrs, slog.Bool("settled", true))
 	}
 	if r.Status != "" {
 		attrs = append(attrs, slog.String("status", string(r.Status)))

@@ -106,7 +106,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Executor, error) {
 	user, project := cfg.GmailUnits()
 	x.budget = quota.NewBudget(quota.Limits{PerUser: user, PerProject: project}, turnPatience)
 	var err error
-	if x.google, err = access.Open(ctx, cfg, access.Options{Credentials: o.Credentials, Caller: o.Caller}); err != nil {
+	if x.google, err = access.Open(ctx, cfg, access.Options{Credentials: o.Credentials, Caller: o.Caller, Tripped: x.breakerOpen}); err != nil {
 		return nil, err
 	}
 	if x.policy == nil && cfg.Policy != "" {

@@ -28,6 +28,8 @@ type Access struct {
 	// HTTP adds no credentials; OwnHTTP adds the runtime's own.
 	HTTP, OwnHTTP *http.Client
 	Minter        *delegation.Minter
+
+	tripped func(context.Context, delegation.Trip)
 }
 
 // Options are what is given beside the settings. The zero value is what a
@@ -38,6 +40,8 @@ type Options struct {
 	// Caller is the e-mail address of whom Credentials are. It is not looked at
 	// without them.
 	Caller string
+	// Tripped is [delegation.Config]'s.
+	Tripped func(context.Context, delegation.Trip)
 }
 
 // Open finds the identity, the project and the delegated service account, where
@@ -68,7 +72,7 @@ func signsWithKey(cfg config.Config) bool {
 // signs, there may be none: then whatever takes one fails, in the same words.
 func Connect(ctx context.Context, cfg config.Config, o Options) (*Access, error) {
 	client := &http.Client{Transport: newTransport(cfg.Sandbox), CheckRedirect: noRedirect}
-	a := &Access{HTTP: client}
+	a := &Access{HTTP: client, tripped: o.Tripped}
 	if o.Credentials == nil {
 		o.Caller = ""
 		switch {
@@ -160,5 +164,5 @@ func (a *Access) findServiceAccount(ctx context.Context, cfg config.Config) (str
 
 // NewMinter makes the minter that exchanges what the signer signs. It makes no call.
 func (a *Access) NewMinter(signer delegation.Signer) (*delegation.Minter, error) {
-	return delegation.New(delegation.Config{Signer: signer, HTTP: a.HTTP, Judge: verdict})
+	return delegation.New(delegation.Config{Signer: signer, HTTP: a.HTTP, Judge: verdict, Tripped: a.tripped})
 }

@@ -31,6 +31,21 @@ type Config struct {
 	Continue func(ctx context.Context, id string) error
 	// Tell publishes the summary of a batch that has ended.
 	Tell func(ctx context.Context, s jobs.Summary) error
+	// Changed is told of each change of a batch's state, once, and of each batch that is
+	// refused; nil: nobody is.
+	Changed func(ctx context.Context, c Change)
+}
+
+// Change is one of a batch's state.
+type Change struct {
+	Batch, Name string
+	// From is empty where the batch was not there before.
+	From, To State
+	// Error is why it was stopped or refused.
+	Error *jobs.Error
+	// Counts are the jobs by what came of them by then; nil where it was refused, or they
+	// could not be read.
+	Counts *jobs.Counts
 }
 
 // Message is a job as it is published.

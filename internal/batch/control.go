@@ -168,14 +168,34 @@ func (b *Batches) change(ctx context.Context, id string, do func(*control) (bool
 		if err != nil {
 			return c, err
 		}
+		was := c.State
 		if needed, err := do(&c); err != nil || !needed {
 			return c, err
 		}
 		if raced, err := b.save(ctx, c, version); err != nil || !raced {
+			if err == nil && c.State != was {
+				b.changed(ctx, was, &c)
+			}
 			return c, err
 		}
 	}
 	return control{}, errBusy
+}
+
+// changed tells of a change, also where its jobs cannot be counted. Of what was refused
+// there are none: if its id has any, it is another batch's.
+func (b *Batches) changed(ctx context.Context, was State, c *control) {
+	if b.cfg.Changed == nil {
+		return
+	}
+	change := Change{Batch: c.ID, Name: c.Name, From: was, To: c.State, Error: c.Error}
+	if c.State != Refused {
+		if tally, err := b.cfg.Store.Tally(ctx, c.ID); err == nil {
+			counts := jobs.CountsOf(tally)
+			change.Counts = &counts
+		}
+	}
+	b.cfg.Changed(ctx, change)
 }
 
 // encode makes a document of a batch.

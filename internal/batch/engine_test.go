@@ -100,6 +100,12 @@ func (b *bench) instance(does func(what string, do func()) error) *batch.Batches
 	return made
 }
 
+// Sweep is that of the instance that goes on.
+func (b *bench) Sweep(ctx context.Context) error {
+	_, err := b.Batches.Sweep(ctx)
+	return err
+}
+
 // does has something done, unless it breaks before.
 func (b *bench) does(what string, do func()) error {
 	if b.meanwhile != nil {

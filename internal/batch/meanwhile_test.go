@@ -197,7 +197,8 @@ func TestWhatIsDoneWhileSweepLooks(t *testing.T) {
 					b.must(b.fanOut(t.Context()))
 					b.deliver(-1)
 					by, reached := b.during(n, func() { b.must(c.do(b)) })
-					b.must(by.Sweep(t.Context()))
+					_, err := by.Sweep(t.Context())
+					b.must(err)
 					s := b.toTheEnd()
 					more = *reached != ""
 					if c.state != "" && s.State != string(c.state) {

@@ -192,7 +192,14 @@ func (b *Batches) admit(ctx context.Context, c control, data []byte, version str
 			return false, err
 		}
 	}
-	return b.save(ctx, c, version)
+	if changed, err = b.save(ctx, c, version); err == nil && !changed {
+		var was State
+		if version != "" { // nothing else is there in whose place it may come
+			was = Refused
+		}
+		b.changed(ctx, was, &c)
+	}
+	return changed, err
 }
 
 // Refuse keeps and tells why a batch was not begun. Of one whose id cannot be read
@@ -200,7 +207,7 @@ func (b *Batches) admit(ctx context.Context, c control, data []byte, version str
 func (b *Batches) Refuse(ctx context.Context, data []byte, published time.Time, why jobs.Error) error {
 	spec, err := jobs.DecodeBatch(data)
 	if err != nil {
-		return b.cfg.Tell(ctx, jobs.Summary{State: string(Refused), Error: &why, StartedAt: published.UTC(), FinishedAt: time.Now().UTC()})
+		return b.tellRefused(ctx, control{State: Refused, Error: &why, StartedAt: published.UTC(), FinishedAt: time.Now().UTC()})
 	}
 	id := spec.NameAt(published)
 	c := newControl(id, spec, published)
@@ -210,25 +217,38 @@ func (b *Batches) Refuse(ctx context.Context, data []byte, published time.Time, 
 		return err
 	}
 	if !changed {
+		b.changed(ctx, "", &c)
 		return b.tell(ctx, id)
 	}
-	another := false
+	another, anew := false, false
 	if _, err := b.change(ctx, id, func(known *control) (bool, error) {
-		another = known.State != Refused && known.Digest != c.Digest
+		another, anew = known.State != Refused && known.Digest != c.Digest, false
 		// Otherwise another delivery of this one has begun it, or was refused likewise.
 		if known.State != Refused || known.Digest == c.Digest && *known.Error == why {
 			return false, nil
 		}
 		c.Changes = known.Changes
-		*known = c
+		*known, anew = c, true
 		return true, nil
 	}); err != nil {
 		return err
 	}
-	if another {
-		return b.cfg.Tell(ctx, jobs.Summary{Batch: id, Name: spec.Name, State: string(Refused), Error: &why, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt})
+	switch {
+	case another:
+		return b.tellRefused(ctx, c)
+	case anew: // and is in the state that it was in
+		b.changed(ctx, Refused, &c)
 	}
 	return b.tell(ctx, id)
+}
+
+// tellRefused tells of a batch of which nothing is kept.
+func (b *Batches) tellRefused(ctx context.Context, c control) error {
+	err := b.cfg.Tell(ctx, jobs.Summary{Batch: c.ID, Name: c.Name, State: string(c.State), Error: c.Error, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt})
+	if err == nil {
+		b.changed(ctx, "", &c)
+	}
+	return err
 }
 
 // source lists the users of the batch. Who is on the pages that are kept is read when it

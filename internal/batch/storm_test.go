@@ -74,7 +74,7 @@ func (s *storm) act() {
 			_, _ = x.Work(ctx, id)
 		}
 	case 3, 4:
-		_ = x.Sweep(ctx)
+		_, _ = x.Sweep(ctx)
 	case 5:
 		_ = x.Pause(ctx, "letter")
 	case 6, 7:
@@ -208,7 +208,7 @@ func (s *storm) settle() batch.Status {
 				s.doBy(s.any(), m)
 			}
 		}
-		_ = x.Sweep(ctx)
+		_, _ = x.Sweep(ctx)
 		if st, err := x.Status(ctx, "letter"); err == nil && st.Ended() {
 			return st
 		}

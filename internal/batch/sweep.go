@@ -9,22 +9,27 @@ import (
 
 // Sweep looks after every batch that has not ended: it has those worked on that nobody
 // works on, ends those that are done, and publishes the summary of each. What is wrong
-// with one batch does not keep it from the others.
-func (b *Batches) Sweep(ctx context.Context) error {
+// with one batch does not keep it from the others. States counts those that have not
+// ended then and could be looked at.
+func (b *Batches) Sweep(ctx context.Context) (states map[State]int, err error) {
 	open, err := b.cfg.Store.List(ctx, openKey, mostOpen)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	states = make(map[State]int)
 	var problems []error
 	for _, p := range open {
 		if err := ctx.Err(); err != nil {
-			return errors.Join(append(problems, err)...)
+			return states, errors.Join(append(problems, err)...)
 		}
-		if _, err := b.Look(ctx, p.Batch); err != nil {
+		switch s, err := b.Look(ctx, p.Batch); {
+		case err != nil:
 			problems = append(problems, fmt.Errorf("batch %s: %w", p.Batch, err))
+		case !State(s.State).Ended():
+			states[State(s.State)]++
 		}
 	}
-	return errors.Join(problems...)
+	return states, errors.Join(problems...)
 }
 
 // Look looks after one batch, and tells how it is then.

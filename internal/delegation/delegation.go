@@ -44,6 +44,9 @@ type Config struct {
 	HTTP *http.Client
 	// Judge says what an error means.
 	Judge func(*Error) Verdict
+	// Tripped, where it is set, is told each time that nobody of a domain is asked for
+	// any more, for 30 s: then one is again, and what comes of that may trip it anew.
+	Tripped func(ctx context.Context, t Trip)
 	// MaxEntries bounds the cache; 0 is [DefaultMaxEntries].
 	MaxEntries int
 }
@@ -112,7 +115,7 @@ func New(cfg Config) (*Minter, error) {
 	if cfg.MaxEntries == 0 {
 		cfg.MaxEntries = DefaultMaxEntries
 	}
-	return &Minter{cfg: cfg, gates: gates{of: make(map[gateKey]*gate)}, entries: make(map[subject]*list.Element), recent: list.New()}, nil
+	return &Minter{cfg: cfg, gates: gates{of: make(map[gateKey]*gate), tripped: cfg.Tripped}, entries: make(map[subject]*list.Element), recent: list.New()}, nil
 }
 
 // ServiceAccount is the e-mail address of the account that signs.
@@ -234,7 +237,7 @@ func (m *Minter) guarded(ctx context.Context, k subject) (token Token, err error
 		return Token{}, err
 	}
 	came := end{user: k.user, begun: time.Now(), gone: true}
-	defer func() { leave(came) }() // also where the mint panics
+	defer func() { leave(ctx, came) }() // also where the mint panics
 	token, err = m.mint(ctx, k)
 	var refusal *Error
 	switch {

@@ -21,8 +21,20 @@ const (
 // a handful of calls and not a thousand. There are as many as the policy has
 // domains and Discovery sets of scopes.
 type gates struct {
+	tripped func(context.Context, Trip) // nil: nobody is told
+
 	mu sync.Mutex
 	of map[gateKey]*gate
+}
+
+// Trip says that all users of a domain get the same refusal for a while, and nobody is
+// asked: a breaker that is open.
+type Trip struct {
+	Domain string // empty: the service account itself
+	Scopes string // with blanks between; empty for ID tokens
+	// Refusal is what all get, until Refusal.Until. Where Refusal.Shared is [Perhaps], it
+	// is a guess.
+	Refusal *Error
 }
 
 // gateKey is what one grant is for. Audiences and lifetimes are apart, for what
@@ -56,7 +68,7 @@ type end struct {
 
 // enter waits until a mint may be begun. It gives the fault that stops all of
 // them, where there is one; otherwise leave must be called.
-func (g *gates) enter(ctx context.Context, k gateKey) (leave func(end), err error) {
+func (g *gates) enter(ctx context.Context, k gateKey) (leave func(context.Context, end), err error) {
 	for {
 		probe, leave, err := g.look(k)
 		if probe == nil {
@@ -71,7 +83,7 @@ func (g *gates) enter(ctx context.Context, k gateKey) (leave func(end), err erro
 }
 
 // look gives what there is to wait for, or else how to leave, or the fault.
-func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(end), err error) {
+func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(context.Context, end), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := g.of[k]
@@ -83,14 +95,14 @@ func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(end), err erro
 	case time.Now().Before(t.until):
 		return nil, nil, t.refusal
 	case t.free:
-		return nil, func(e end) { g.leave(t, e) }, nil
+		return nil, func(ctx context.Context, e end) { g.leave(ctx, k, t, e) }, nil
 	case t.probe != nil:
 		return t.probe, nil, nil
 	}
 	probe := make(chan struct{})
 	t.probe = probe
-	return nil, func(e end) {
-		g.leave(t, e)
+	return nil, func(ctx context.Context, e end) {
+		g.leave(ctx, k, t, e)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		t.probe = nil
@@ -98,10 +110,20 @@ func (g *gates) look(k gateKey) (wait <-chan struct{}, leave func(end), err erro
 	}, nil
 }
 
-// leave counts what a mint came to. One that its caller gave up says nothing.
-func (g *gates) leave(t *gate, e end) {
+// leave counts what a mint came to, and tells where that trips the gate.
+func (g *gates) leave(ctx context.Context, k gateKey, t *gate, e end) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	open := time.Now().Before(t.until)
+	t.count(e)
+	refusal, trips := t.refusal, !open && time.Now().Before(t.until)
+	g.mu.Unlock()
+	if trips && g.tripped != nil {
+		g.tripped(ctx, Trip{k.domain, k.scopes, refusal})
+	}
+}
+
+// count counts what a mint came to. One that its caller gave up says nothing.
+func (t *gate) count(e end) {
 	switch {
 	case e.gone:
 	case e.refusal == nil:

@@ -266,6 +266,43 @@ func TestAFaultOfEveryUser(t *testing.T) {
 	})
 }
 
+// Whoever wants to is told once of each time that a domain's users are no longer asked for.
+func TestATripIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		answer string
+		shared delegation.Breadth
+	}{
+		"for certain": {http.StatusUnauthorized, `{"error": "unauthorized_client", "error_description": "m"}`, delegation.EveryUser},
+		"by a guess":  {http.StatusForbidden, accessDenied, delegation.Perhaps},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var trips []delegation.Trip
+				g := &google{took: 100 * time.Millisecond, exchange: func(*http.Request, []byte) (int, string) { return c.status, c.answer }}
+				m := minter(t, g, func(cfg *config) {
+					cfg.Tripped = func(_ context.Context, trip delegation.Trip) { trips = append(trips, trip) }
+				})
+				for n := range 3 {
+					crowd(t, m, "example.com", scope)
+					if len(trips) != n+1 {
+						t.Fatalf("%d trips are told of, want %d", len(trips), n+1)
+					}
+					trip := trips[n]
+					if trip.Domain != "example.com" || trip.Scopes != scope || trip.Refusal.Shared != c.shared || time.Until(trip.Refusal.Until) <= 0 {
+						t.Errorf("%+v %+v", trip, trip.Refusal)
+					}
+					time.Sleep(time.Until(trip.Refusal.Until))
+				}
+				g.exchange = nil
+				if failed := crowd(t, m, "example.com", scope); failed != 0 || len(trips) != 3 {
+					t.Errorf("%d failed when it was mended, and %d trips were told of", failed, len(trips))
+				}
+			})
+		})
+	}
+}
+
 const accessDenied = `{"error": "access_denied", "error_description": "Requested client not authorized."}`
 
 // access_denied may be one user's: the service is off, or they never signed

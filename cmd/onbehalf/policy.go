@@ -16,12 +16,12 @@ import (
 func newPolicy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Try a policy",
+		Short: "Try a policy, and list the scopes that it needs",
 		RunE: func(_ *cobra.Command, args []string) error {
-			return fmt.Errorf("policy: %q is not accepted; check is", args)
+			return fmt.Errorf("policy: %q is not accepted; check, example and scopes are", args)
 		},
 	}
-	cmd.AddCommand(newPolicyCheck())
+	cmd.AddCommand(newPolicyCheck(), newPolicyExample(), newPolicyScopes())
 	return cmd
 }
 
@@ -38,7 +38,8 @@ func newPolicyCheck() *cobra.Command {
 		Short: "Say whether a policy allows a job, and by which lines",
 		Long: `Says whether the policy in FILE ("-" is standard input) allows the job, and by
 which lines of it. Nothing is asked of Google: whether the user is an
-administrator, which protectAdmins is about, is left open.
+administrator, which protectAdmins is about, is left open. Whether the policy itself
+is in order, without any job, onbehalf policy scopes says.
 
 Exit status: 0 yes · 1 no · 2 wrong use, or a policy that is wrong.`,
 		Example: `  onbehalf policy check policy.yaml --user ada@example.com --action gmail.users.messages.insert
@@ -61,13 +62,9 @@ Exit status: 0 yes · 1 no · 2 wrong use, or a policy that is wrong.`,
 }
 
 func checkPolicy(cmd *cobra.Command, file string, f checkFlags) error {
-	text, err := readAll(cmd, file)
+	p, err := readPolicyOf(cmd, file)
 	if err != nil {
 		return err
-	}
-	p, err := policyOf(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
 	}
 	job, err := f.read(cmd, file)
 	if err != nil {
@@ -113,6 +110,19 @@ func (f checkFlags) read(cmd *cobra.Command, file string) (jobs.Job, error) {
 		return job, fmt.Errorf("--job: %s: %w", f.job, err)
 	}
 	return job, nil
+}
+
+// readPolicyOf reads the policy in a file, or in standard input.
+func readPolicyOf(cmd *cobra.Command, file string) (*policy.Policy, error) {
+	text, err := readAll(cmd, file)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policyOf(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return p, nil
 }
 
 // readAll reads a file, or standard input.

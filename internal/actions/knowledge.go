@@ -193,6 +193,9 @@ type scopeRow struct {
 	If   string
 }
 
+// ifItself is the If of what no job asks for as a user.
+const ifItself = "as is serviceAccount"
+
 // The sources are the methods' reference pages, and for what a scope shows
 // https://developers.google.com/identity/protocols/oauth2/scopes.
 var scopeRows = []scopeRow{
@@ -253,13 +256,13 @@ var scopeRows = []scopeRow{
 	{"people.people.getBatchGet", []string{"contacts.readonly"}, nil, ""},
 	{"people.otherContacts.copyOtherContactToMyContactsGroup", []string{"contacts", "contacts.other.readonly"}, nil, ""}, // needs both
 	// A service account is a Chat app.
-	{"chat.*", []string{"chat.bot"}, asItself, "as is serviceAccount"},
-	{"chat.spaces.create", []string{"chat.app.spaces.create"}, asItself, "as is serviceAccount"},
-	{"chat.spaces.delete", []string{"chat.app.delete"}, asItself, "as is serviceAccount"},
-	{"chat.spaces.members.*", []string{"chat.app.memberships"}, asItself, "as is serviceAccount"},
-	{"chat.spaces.messages.list", []string{"chat.app.messages.readonly"}, asItself, "as is serviceAccount"},
-	{"chat.spaces.patch", []string{"chat.app.spaces"}, asItself, "as is serviceAccount"},
-	{"chat.spaces.spaceEvents.*", []string{"chat.app.memberships.readonly", "chat.app.messages.readonly", "chat.app.spaces.readonly"}, asItself, "as is serviceAccount"},
+	{"chat.*", []string{"chat.bot"}, asItself, ifItself},
+	{"chat.spaces.create", []string{"chat.app.spaces.create"}, asItself, ifItself},
+	{"chat.spaces.delete", []string{"chat.app.delete"}, asItself, ifItself},
+	{"chat.spaces.members.*", []string{"chat.app.memberships"}, asItself, ifItself},
+	{"chat.spaces.messages.list", []string{"chat.app.messages.readonly"}, asItself, ifItself},
+	{"chat.spaces.patch", []string{"chat.app.spaces"}, asItself, ifItself},
+	{"chat.spaces.spaceEvents.*", []string{"chat.app.memberships.readonly", "chat.app.messages.readonly", "chat.app.spaces.readonly"}, asItself, ifItself},
 	{"chat.spaces.delete", []string{"chat.admin.delete"}, asAdmin, "useAdminAccess is true"},
 	{"chat.*", []string{"chat.admin.memberships.readonly"}, asAdmin, "useAdminAccess is true"},
 	{"chat.*", []string{"chat.admin.memberships"}, asAdmin, "useAdminAccess is true"},

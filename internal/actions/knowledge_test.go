@@ -129,6 +129,8 @@ func TestScopesByJob(t *testing.T) {
 			t.Errorf("%s: %v", c.job, err)
 		} else if got := short(call.Scopes); got != c.scopes {
 			t.Errorf("%s: %s; want %s", c.job, got, c.scopes)
+		} else {
+			wantsNoMore(t, a, job.Action, call)
 		}
 	}
 	for action, scopes := range map[string]string{
@@ -147,6 +149,58 @@ func TestScopesByJob(t *testing.T) {
 		if call, err := a.Prepare(t.Context(), job); err != nil || short(call.Scopes) != scopes {
 			t.Errorf("as the service account: %s: %v; want %s (%v)", action, call, scopes, err)
 		}
+	}
+}
+
+// wantsNoMore sees that who has authorized all that the method's jobs may need has
+// authorized what this one asks for.
+func wantsNoMore(t *testing.T, a *actions.Actions, id string, call *actions.Call) {
+	t.Helper()
+	all, err := a.UserScopes(id)
+	if err != nil {
+		t.Fatal(id, err)
+	}
+	asked := slices.Clone(call.Scopes)
+	if look := call.Look(); look != nil {
+		asked = append(asked, look.Scopes...)
+	}
+	for _, scope := range asked {
+		if !slices.Contains(all, scope) {
+			t.Errorf("%s: asks for %s, which is none of %s", id, scope, short(all))
+		}
+	}
+}
+
+// What has to be authorized is that of each choice and look-up, and nothing that is
+// for the service account alone.
+func TestUserScopes(t *testing.T) {
+	ms := actions.NewMethods()
+	for id, want := range map[string]string{
+		"gmail.users.messages.insert":  "gmail.insert + gmail.readonly", // and its look-up
+		"gmail.users.messages.get":     "gmail.metadata + gmail.readonly",
+		"gmail.users.labels.list":      "gmail.labels",
+		"calendar.events.insert":       "calendar.events",
+		"drive.files.create":           "drive + drive.appdata + drive.file",
+		"chat.spaces.messages.create":  "chat.messages.create + chat.messages.readonly", // where messageId is given
+		"chat.spaces.messages.list":    "chat.messages.readonly",
+		"drivelabels.labels.list":      "drive.admin.labels.readonly + drive.labels.readonly",
+		"directory.users.insert":       "admin.directory.user",
+		"sql.instances.list":           "sqlservice.admin",
+		"drive.files.generateCseToken": "",
+		"gmail.users.mesages.insert":   "",
+	} {
+		got, err := ms.UserScopes(id)
+		if short(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %s (%v); want %s", id, short(got), err, want)
+		}
+	}
+}
+
+// What is listed is told apart from what is listed in vain.
+func TestListed(t *testing.T) {
+	ids, not := actions.NewMethods().Listed(func(id string) bool { return strings.HasPrefix(id, "drive.files.gen") })
+	if !slices.Equal(ids, []string{"drive.files.generateIds"}) || len(not) != 1 || !strings.Contains(not[0].Error(), "drive.files.generateCseToken, which answers with a secret") {
+		t.Errorf("%q, %v", ids, not)
 	}
 }
 

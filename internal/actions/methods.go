@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
 	"path"
 	"regexp/syntax"
@@ -150,15 +151,61 @@ type Summary struct {
 // of all APIs.
 func (ms *Methods) List() []Summary {
 	var all []Summary
-	for _, name := range ms.facts.Names() {
-		api, _ := ms.facts.API(name)
-		for _, m := range api.Methods {
-			if _, err := ms.find(m.ID); err == nil {
-				all = append(all, Summary{m.ID, m.Summary})
-			}
+	for m, err := range ms.every() {
+		if err == nil {
+			all = append(all, Summary{m.ID, m.Summary})
 		}
 	}
 	return all
+}
+
+// Listed are the ids of the methods that lists names, sorted; not are the errors of
+// those among them that no job may call, each a [*jobs.FieldError]. It reads the facts
+// of all APIs.
+func (ms *Methods) Listed(lists func(id string) bool) (ids []string, not []error) {
+	for m, err := range ms.every() {
+		switch {
+		case !lists(m.ID):
+		case err != nil:
+			not = append(not, err)
+		default:
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids, not
+}
+
+// every gives each method that is known, by its id, and why a job may not call it.
+func (ms *Methods) every() iter.Seq2[*discovery.Method, error] {
+	return func(yield func(*discovery.Method, error) bool) {
+		for _, name := range ms.facts.Names() {
+			api, _ := ms.facts.API(name)
+			for _, m := range api.Methods {
+				if _, err := ms.find(m.ID); !yield(m, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// UserScopes are all the scopes that jobs of the method may ask for as a user, sorted:
+// for each of its choices, and to look up what came of the call. An error is a
+// [*jobs.FieldError].
+func (ms *Methods) UserScopes(id string) ([]string, error) {
+	m, err := ms.find(id)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, choice := range scopeChoices(m) {
+		if choice.If != ifItself {
+			all = append(all, choice.Scopes...)
+			all = append(all, ms.lookScopes(id, choice.Scopes)...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // Describe tells all of a method. An error is a [*jobs.FieldError].
@@ -193,18 +240,28 @@ func (ms *Methods) describeLookup(c *Call, d *Description) {
 		d.Lookup = ByRequestID
 		return
 	}
-	row := lookRowOf(d.ID)
-	if row == nil {
-		return
+	if row := lookRowOf(d.ID); row != nil {
+		d.Lookup, d.LookupIf = row.lookup, row.If
+		d.LookupScopes = ms.lookScopes(d.ID, scopesFor(c.method, jobs.Job{}, nil))
 	}
-	d.Lookup, d.LookupIf = row.lookup, row.If
-	own, query := scopesFor(c.method, jobs.Job{}, nil), url.Values{}
+}
+
+// lookScopes are those with which a call of the method is looked up; none where that
+// needs no others than its own.
+func (ms *Methods) lookScopes(id string, own []string) []string {
+	row := lookRowOf(id)
+	if row == nil {
+		return nil
+	}
+	query := url.Values{}
 	for name, value := range row.params {
 		query.Set(name, value)
 	}
-	if scopes, _ := ms.lookCost(row, own, jobs.Job{}, query); !slices.Equal(scopes, own) {
-		d.LookupScopes = scopes
+	scopes, _ := ms.lookCost(row, own, jobs.Job{}, query)
+	if slices.Equal(scopes, own) {
+		return nil
 	}
+	return scopes
 }
 
 func paramInputs(m *discovery.Method) []Input {

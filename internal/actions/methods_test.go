@@ -38,6 +38,9 @@ func TestEveryExamplePassesEveryCheck(t *testing.T) {
 		if len(call.Scopes) == 0 || call.Service == "" {
 			t.Errorf("%s: has the scopes %q and the service %q", m.ID, call.Scopes, call.Service)
 		}
+		if job.As == "" {
+			wantsNoMore(t, a, job.Action, call)
+		}
 	}
 }
 

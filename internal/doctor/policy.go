@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -91,13 +90,7 @@ func (e *exam) listed() (err error) {
 	if p := e.o.Policy; len(p.Actions) == 0 && len(p.ServiceAccountActions) > 0 {
 		return fmt.Errorf("%s: has nothing for users, but serviceAccountActions alone; the doctor examines acting as a user: name with --action what is to be done as one", e.o.From)
 	}
-	var ids []string
-	for _, m := range e.methods.List() {
-		named := func(glob string) bool { ok, _ := path.Match(glob, m.ID); return ok } // checked in Parse
-		if slices.ContainsFunc(e.o.Policy.Actions, named) {
-			ids = append(ids, m.ID)
-		}
-	}
+	ids, _ := e.methods.Listed(e.o.Policy.Lists)
 	if e.wants, err = e.wanted(ids); err != nil {
 		return err
 	}

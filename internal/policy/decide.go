@@ -184,6 +184,16 @@ func (p *Policy) action(job jobs.Job) (Line, *Refusal) {
 	return p.fits("actions", p.Actions, job.Action)
 }
 
+// Lists tells whether the policy lists the action for users, whatever else it asks of
+// a job.
+func (p *Policy) Lists(action string) bool {
+	if p == nil {
+		return false
+	}
+	_, refusal := p.action(jobs.Job{Action: action})
+	return refusal == nil
+}
+
 func (p *Policy) ownAction(job jobs.Job) (Line, *Refusal) {
 	return p.fits("serviceAccountActions", p.ServiceAccountActions, job.Action)
 }

@@ -128,12 +128,8 @@ attach() {
 finish() {
   local of=''
   [ "$config" = deploy/config.env ] || of=" --config $(quoted "$config")"
-  if $dry_run; then
-    say "Nothing was run. A first run is these commands; later ones change only what differs."
-    return
-  fi
-  say ""
-  if [ $changes -eq 0 ]; then say "All was as it should be."; else say "$changes changes."; fi
+  report
+  ! $dry_run || return 0
   say "See that it works: deploy/check.sh$of --user SOMEBODY@YOUR-DOMAIN"
 }
 

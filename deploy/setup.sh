@@ -307,12 +307,8 @@ url_safe() { tr '+/' '-_' <<<"$1"; }
 finish() {
   local id
   id=$(later gcloud iam service-accounts describe "$delegated" --project="$home" '--format=value(uniqueId)')
-  if $dry_run; then
-    say "Nothing was run. A first run is these commands; later ones change only what differs."
-    return
-  fi
-  say ""
-  if [ $changes -eq 0 ]; then say "All was as it should be."; else say "$changes changes."; fi
+  report
+  ! $dry_run || return 0
   say ""
   say "1. An administrator of the Workspace opens this link and authorizes the client id $id for these scopes:"
   # shellcheck disable=SC2001

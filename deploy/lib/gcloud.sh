@@ -234,34 +234,35 @@ explain() {
   exit 1
 }
 
-# advice reads what Google said, in $log. The first that fits is the most particular.
+# advice reads what Google said, in $log. The first that fits is the most particular. Billing alone is no sign: gcloud
+# has an option of that name, and recommends it.
 advice() {
-  if grep -qiE 'do(es)? not currently have an active account|gcloud auth login|UNAUTHENTICATED|invalid_grant|Reauthentication' "$log"; then
-    echo "sign in: gcloud auth login"
-  elif grep -qiE 'ProxyError|Max retries exceeded|ConnectionError|timed out|network (is unreachable|connectivity|error)' "$log"; then
-    echo "see that Google can be reached from here: gcloud info --run-diagnostics"
-  elif grep -qiE 'billing (account|must|to be|is|has)|enable billing|BILLING_DISABLED' "$log"; then # gcloud also has an option of that name
-    echo "link a billing account to the project: https://console.cloud.google.com/billing/linkedaccount?project=$project"
-  elif grep -qiE 'constraints/|organization policy|permitted customer|allowedPolicyMember' "$log"; then
-    echo "an administrator of the organization allows this for the project, in the organization policy that Google names: https://console.cloud.google.com/iam-admin/orgpolicies?project=$project"
-  elif grep -qiE 'SERVICE_DISABLED|has not been used in project|is not enabled' "$log"; then
-    echo "wait a minute, for an API that was just enabled takes that long; if it stays so, deploy/setup.sh enables what is needed"
-  elif grep -qiE 'unable to queue the operation|already in progress|underlying data changed' "$log"; then
-    echo "wait a few minutes: Google is not done yet with what was asked of it before"
-  elif grep -qiE 'build service account|cloudbuild.builds.builder|Build failed' "$log"; then
-    echo "see the build's log, which Google names; where the build's account lacks rights, give it roles/cloudbuild.builds.builder, or name another as BUILD_SERVICE_ACCOUNT in $config"
-  elif grep -qiE 'Service Agent.*(few minutes|recently)' "$log"; then
-    echo "wait a few minutes: Google has only just made the account that it names"
-  elif grep -qiE 'service account .* does not exist' "$log"; then
-    echo "make the account that Google names, or correct it in $config"
-  elif grep -qiE 'access projects instance' "$log"; then
-    echo "see that GOOGLE_CLOUD_PROJECT in $config is the project's id, and not its name; an owner of the project runs this. Who you are: gcloud config get account"
-  elif grep -qiE 'PERMISSION_DENIED|permission|forbidden|status=\[403\]' "$log"; then
-    echo "an owner of the project runs this, or gives you the right that Google names. Who you are: gcloud config get account"
-  elif grep -qiE 'quota|RESOURCE_EXHAUSTED|rate limit' "$log"; then
-    echo "wait a minute; if it stays so, ask for more of the quota that Google names: https://console.cloud.google.com/iam-admin/quotas?project=$project"
-  else
+  says 'do(es)? not currently have an active account|gcloud auth login|UNAUTHENTICATED|invalid_grant|Reauthentication' "sign in: gcloud auth login" ||
+    says 'ProxyError|Max retries exceeded|ConnectionError|timed out|network (is unreachable|connectivity|error)' "see that Google can be reached from here: gcloud info --run-diagnostics" ||
+    says 'billing (account|must|to be|is|has)|enable billing|BILLING_DISABLED' "link a billing account to the project: https://console.cloud.google.com/billing/linkedaccount?project=$project" ||
+    says 'constraints/|organization policy|permitted customer|allowedPolicyMember' "an administrator of the organization allows this for the project, in the organization policy that Google names: https://console.cloud.google.com/iam-admin/orgpolicies?project=$project" ||
+    says 'SERVICE_DISABLED|has not been used in project|is not enabled' "wait a minute, for an API that was just enabled takes that long; if it stays so, deploy/setup.sh enables what is needed" ||
+    says 'unable to queue the operation|already in progress|underlying data changed' "wait a few minutes: Google is not done yet with what was asked of it before" ||
+    says 'build service account|cloudbuild.builds.builder|Build failed' "see the build's log, which Google names; where the build's account lacks rights, give it roles/cloudbuild.builds.builder, or name another as BUILD_SERVICE_ACCOUNT in $config" ||
+    says 'Service Agent.*(few minutes|recently)' "wait a few minutes: Google has only just made the account that it names" ||
+    says 'service account .* does not exist' "make the account that Google names, or correct it in $config" ||
+    says 'access projects instance' "see that GOOGLE_CLOUD_PROJECT in $config is the project's id, and not its name; an owner of the project runs this. Who you are: gcloud config get account" ||
+    says 'PERMISSION_DENIED|permission|forbidden|status=\[403\]' "an owner of the project runs this, or gives you the right that Google names. Who you are: gcloud config get account" ||
+    says 'quota|RESOURCE_EXHAUSTED|rate limit' "wait a minute; if it stays so, ask for more of the quota that Google names: https://console.cloud.google.com/iam-admin/quotas?project=$project" ||
     echo "mend what Google says."
+}
+
+# says PATTERN ADVICE prints the advice where Google said such a thing.
+says() { grep -qiE "$1" "$log" && echo "$2"; }
+
+# report says how much was changed. It comes last of what was done.
+report() {
+  if $dry_run; then
+    say "Nothing was run. A first run is these commands; later ones change only what differs."
+  elif [ $changes -eq 0 ]; then
+    say $'\nAll was as it should be.'
+  else
+    say $'\n'"$changes changes."
   fi
 }
 
